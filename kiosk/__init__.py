@@ -1,0 +1,3 @@
+"""Lethe: the firmware of a clinical photo kiosk."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Camera implementations. Each passes the contract suite in tests/contract/test_camera.py."""

@@ -1,0 +1,366 @@
+"""kiosk.toml becomes frozen Settings, or one ConfigError that holds every complaint at once.
+
+The description of a field is the sentence that says what is allowed; a complaint quotes it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kiosk.errors import ConfigError
+
+_SECRET = re.compile(r"pass|secret|token|pin\b|badge|key\b", re.IGNORECASE)
+_SHOWN = 60
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("not absolute")
+    return value
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether this host name or address never leaves the machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError as e:
+        raise ValueError("not a URL") from e
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("more than scheme, host and path")
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        raise ValueError("scheme or host not allowed")
+    return value.rstrip("/")
+
+
+def _uri(value: str) -> str:
+    if not re.fullmatch(r"(https?://|urn:)[^\s|]+", value):
+        raise ValueError("not a URI")
+    return value
+
+
+AbsolutePath = Annotated[str, AfterValidator(_path)]
+Url = Annotated[str, AfterValidator(_url)]
+Uri = Annotated[str, AfterValidator(_uri)]
+Pin = Annotated[int, Field(ge=0, le=27)]
+Seconds = Annotated[int, Field(ge=5, le=3600)]
+
+
+class Station(_Section):
+    """Which kiosk this is."""
+
+    id: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,38}$",
+        description="1 to 39 small letters, digits and hyphens; unique in the hospital",
+    )
+    name: str = Field(min_length=1, max_length=60, description="1 to 60 characters, shown on the lock screen")
+    demo: bool = Field(
+        default=False, description="true or false; true allows simulated parts and says so on the screen"
+    )
+
+
+class Screen(_Section):
+    """The panel."""
+
+    size: str = Field(
+        default="800x480",
+        pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}$",
+        description="WIDTHxHEIGHT in pixels, for example 800x480 or 720x1280",
+    )
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height."""
+        width, height = self.size.split("x")
+        return int(width), int(height)
+
+
+class Camera(_Section):
+    """The camera."""
+
+    driver: Literal["simulated"] = Field(
+        default="simulated", description='"simulated" (needs [station] demo = true)'
+    )
+    still: str = Field(
+        default="4608x2592",
+        pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}$",
+        description="WIDTHxHEIGHT of photographs in pixels, for example 4608x2592",
+    )
+    jpeg_quality: int = Field(default=93, ge=60, le=100, description="a whole number from 60 to 100")
+    deadline_s: float = Field(
+        default=3.0, ge=0.2, le=30, strict=False, description="seconds from 0.2 to 30 for one camera call"
+    )
+
+    @property
+    def still_pixels(self) -> tuple[int, int]:
+        """Width and height."""
+        width, height = self.still.split("x")
+        return int(width), int(height)
+
+
+class Panel(_Section):
+    """Button, light and lamp, by BCM GPIO number."""
+
+    shutter_pin: Pin = Field(default=17, description="a BCM GPIO number from 0 to 27")
+    light_pin: Pin = Field(default=27, description="a BCM GPIO number from 0 to 27, none used twice")
+    lamp_pin: Pin = Field(default=22, description="a BCM GPIO number from 0 to 27, none used twice")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Panel:
+        if len({self.shutter_pin, self.light_pin, self.lamp_pin}) < 3:
+            raise ValueError("one pin is used twice; allowed: three different BCM GPIO numbers")
+        return self
+
+
+class Spool(_Section):
+    """The waiting room in memory."""
+
+    path: AbsolutePath = Field(
+        default="/run/kiosk/spool", description="an absolute path on tmpfs, below /run or /dev/shm"
+    )
+    capacity_mb: int = Field(default=512, ge=16, le=65536, description="a whole number from 16 to 65536")
+    reserve_mb: int = Field(
+        default=120,
+        ge=1,
+        le=65536,
+        description="room kept for the session that is open; smaller than capacity_mb",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Spool:
+        if self.reserve_mb >= self.capacity_mb:
+            raise ValueError("reserve_mb is not smaller than capacity_mb; allowed: less than capacity_mb")
+        return self
+
+
+class Link(_Section):
+    """How ui and uploader talk."""
+
+    socket: AbsolutePath = Field(
+        default="/run/kiosk/link.sock",
+        max_length=100,
+        description="an absolute path of at most 100 characters",
+    )
+
+
+class Staff(_Section):
+    """Who may sign in."""
+
+    file: AbsolutePath = Field(
+        default="/etc/kiosk/staff.toml", description="an absolute path of the staff file"
+    )
+    max_tries: int = Field(default=5, ge=3, le=10, description="a whole number from 3 to 10")
+    lock_seconds: int = Field(default=300, ge=30, le=86400, description="a whole number from 30 to 86400")
+
+
+class Fhir(_Section):
+    """The record server."""
+
+    url: Url = Field(
+        description="the FHIR R4 base, https://…, or http:// on this machine only; "
+        "no user name, password or question mark"
+    )
+    patient_systems: tuple[Uri, ...] = Field(
+        min_length=1,
+        strict=False,
+        description="a list of identifier system URIs that wristbands carry, at least one",
+    )
+    photo_system: Uri = Field(
+        default="urn:lethe:photo",
+        description="the identifier system URI for photographs (https://… or urn:…)",
+    )
+    auth: Literal["none", "basic"] = Field(
+        default="none", description='"none" (a server on this machine only) or "basic"'
+    )
+    user: str | None = Field(default=None, max_length=100, description='the user name for auth = "basic"')
+    password_file: AbsolutePath | None = Field(
+        default=None, description='an absolute path of a file with the password, for auth = "basic"'
+    )
+    ca_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of the hospital's CA certificates (PEM)"
+    )
+    connect_s: float = Field(default=5.0, ge=0.5, le=60, strict=False, description="seconds from 0.5 to 60")
+    read_s: float = Field(default=30.0, ge=1, le=300, strict=False, description="seconds from 1 to 300")
+
+    @model_validator(mode="after")
+    def _auth_is_whole(self) -> Fhir:
+        if self.auth == "basic" and not (self.user and self.password_file):
+            raise ValueError('auth = "basic" needs user and password_file; allowed: both set')
+        if self.auth == "none" and not is_loopback(urlsplit(self.url).hostname):
+            raise ValueError('auth = "none" away from this machine; allowed: auth = "basic"')
+        return self
+
+
+class Delivery(_Section):
+    """When to try again."""
+
+    first_retry_s: float = Field(
+        default=2.0, ge=0.1, le=60, strict=False, description="seconds from 0.1 to 60"
+    )
+    max_retry_s: float = Field(
+        default=60.0, ge=1, le=3600, strict=False, description="seconds from 1 to 3600"
+    )
+    attempt_s: float = Field(
+        default=600.0, ge=10, le=3600, strict=False, description="seconds from 10 to 3600 for one attempt"
+    )
+    probe_s: float = Field(
+        default=10.0, ge=0.2, le=600, strict=False, description="seconds from 0.2 to 600 between looks"
+    )
+
+
+class Timeouts(_Section):
+    """Seconds without a touch before a state ends. Unset ones keep the workflow's own."""
+
+    locked: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    sign_in: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    identify: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    confirm_patient: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    consent: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    body_site: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    preview: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    review: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    summary: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    declined: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    withdrawn: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    fault: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+
+
+class Seal(_Section):
+    """Sealing at rest."""
+
+    cipher: Literal["auto", "aes-256-gcm", "chacha20-poly1305"] = Field(
+        default="auto",
+        description='"auto" (AES where the processor has it), "aes-256-gcm" or "chacha20-poly1305"',
+    )
+
+
+class Settings(_Section):
+    """The whole configuration, frozen."""
+
+    station: Station
+    screen: Screen = Screen()
+    camera: Camera = Camera()
+    panel: Panel = Panel()
+    spool: Spool = Spool()
+    seal: Seal = Seal()
+    link: Link = Link()
+    staff: Staff = Staff()
+    fhir: Fhir
+    delivery: Delivery = Delivery()
+    timeouts: Timeouts = Timeouts()
+
+    @model_validator(mode="after")
+    def _simulated_only_in_demo(self) -> Settings:
+        if self.camera.driver == "simulated" and not self.station.demo:
+            raise ValueError(
+                'camera.driver is "simulated" outside demo mode; allowed: [station] demo = true on a laptop'
+            )
+        return self
+
+
+def load(path: Path) -> Settings:
+    """Read and check `path`. Raises ConfigError with every complaint."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError((f"{path}: cannot be read ({e.strerror}); allowed: a readable file",)) from None
+    except UnicodeDecodeError:
+        raise ConfigError((f"{path}: not UTF-8 text; allowed: a TOML file in UTF-8",)) from None
+    except tomllib.TOMLDecodeError as e:
+        # The parser's sentence quotes places only, not values.
+        raise ConfigError(
+            (f"{path}: not TOML: {e}; allowed: key = value lines below [section] lines",)
+        ) from None
+    return check(raw, str(path))
+
+
+def check(raw: dict[str, Any], source: str) -> Settings:
+    """Validate a parsed TOML document. `source` is the file's name for the complaints."""
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as e:
+        found = e.errors(include_url=False)
+    raise ConfigError(tuple(_complaint(source, raw, dict(f)) for f in found))
+
+
+def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
+    loc = tuple(fault["loc"])
+    where = (
+        f"{source}: [{loc[0]}] {'.'.join(map(str, loc[1:]))}" if len(loc) > 1 else f"{source}: [{_top(loc)}]"
+    )
+    kind = fault["type"]
+    if kind == "missing":
+        what = "key" if len(loc) > 1 else "section"
+        return f"{where}: this {what} is missing; allowed: {_allowed(loc)}"
+    if kind == "extra_forbidden":
+        return f"{where}: not known here; allowed: {_known(loc)}"
+    if kind == "value_error" and "allowed:" in str(fault.get("msg", "")):
+        return f"{where}: {str(fault['msg']).removeprefix('Value error, ')}"
+    return f"{where}: found {_found(raw, loc)}; allowed: {_allowed(loc)}"
+
+
+def _top(loc: tuple[Any, ...]) -> str:
+    return str(loc[0]) if loc else "camera"
+
+
+def _field(loc: tuple[Any, ...]) -> Any:
+    section = Settings.model_fields.get(str(loc[0])) if loc else None
+    if section is None or len(loc) < 2:
+        return section
+    model = section.annotation
+    fields = getattr(model, "model_fields", {})
+    return fields.get(str(loc[1]))
+
+
+def _allowed(loc: tuple[Any, ...]) -> str:
+    field = _field(loc)
+    text = getattr(field, "description", None)
+    return text or f"a [{loc[0]}] section with {_known((*loc, ''))}"
+
+
+def _known(loc: tuple[Any, ...]) -> str:
+    if len(loc) < 2:
+        return ", ".join(f"[{name}]" for name in Settings.model_fields)
+    section = Settings.model_fields.get(str(loc[0]))
+    return ", ".join(getattr(getattr(section, "annotation", None), "model_fields", {})) or "nothing"
+
+
+def _found(raw: dict[str, Any], loc: tuple[Any, ...]) -> str:
+    if any(
+        _SECRET.search(str(part))
+        for part in loc
+        if "file" not in str(part) and not str(part).endswith("_pin")
+    ):
+        return "a value (hidden)"
+    value: Any = raw
+    for part in loc:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return "nothing"
+    text = repr(value)
+    # A URL can carry a password, whatever its key is called.
+    text = re.sub(r"//[^/'\"]*@", "//(hidden)@", text)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

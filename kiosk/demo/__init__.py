@@ -1,0 +1,1 @@
+"""The laptop demonstration: in-memory FHIR server, supervisor, script player."""

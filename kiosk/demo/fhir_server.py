@@ -1,0 +1,153 @@
+"""The demo's record server: FHIR R4 on loopback, everything in memory, with a page that shows what arrived.
+
+    with DemoFhirServer() as server:
+        server.base_url      # http://127.0.0.1:PORT/fhir
+        server.gallery_url   # http://127.0.0.1:PORT/
+        server.faults.set("drop-after-commit times=1 on=POST:/fhir")
+        server.set_network(False)
+
+To a client it is a real server: sockets, HTTP/1.1 keep-alive, dropped connections. It prints and logs
+nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from kiosk.demo.faults import Faults
+from kiosk.demo.fhir_api import FhirApi
+from kiosk.demo.fhir_http import HttpServer, Parts, RequestRecord
+from kiosk.demo.fhir_rules import Json
+from kiosk.demo.fhir_store import FhirStore
+from kiosk.demo.gallery import Gallery
+from kiosk.demo.patients import demo_patients
+
+__all__ = ["DemoFhirServer", "RequestRecord", "demo_patients"]
+
+MAX_BODY = 32 * 1024 * 1024
+
+
+class DemoFhirServer:
+    """The server; `start` and `stop` it, or use it as a context manager.
+
+    patients: R4 Patient resources known at start (default: demo_patients()). host: a loopback address, else
+    ValueError. port: 0 takes a free one. max_body: bytes, above which 413 is answered. update_create: whether
+    clients may choose the id of a new resource (CapabilityStatement updateCreate).
+    """
+
+    def __init__(
+        self,
+        patients: Iterable[Json] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        max_body: int = MAX_BODY,
+        update_create: bool = True,
+    ) -> None:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        if not address.is_loopback:
+            raise ValueError("the demo server binds to loopback addresses only")
+        known = demo_patients() if patients is None else patients
+        self.store = FhirStore(known, update_create=update_create)
+        self.faults = Faults()
+        self._parts = Parts(
+            FhirApi(self.store),
+            Gallery(self.store, self.faults),
+            self.faults,
+            max_body,
+            records=deque(maxlen=10_000),
+            crashes=deque(maxlen=100),
+        )
+        self._address = address
+        self._port = port
+        self._lock = threading.Lock()
+        self._held: socket.socket | None = None
+        self._http: HttpServer | None = None
+
+    def start(self) -> Self:
+        """Bind and listen. Raises OSError when the port is taken, RuntimeError when already started."""
+        with self._lock:
+            if self._http is not None or self._held is not None:
+                raise RuntimeError("the demo server is already started")
+            listener = self._bind()
+            self._port = listener.getsockname()[1]
+            self.store.base_url = self.base_url
+            self._http = HttpServer(listener, self._parts)
+        return self
+
+    def stop(self) -> None:
+        """Drop every connection, end every thread, close every socket. The data stays readable."""
+        with self._lock:
+            if self._http is not None:
+                self._http.halt()
+                self._http = None
+            if self._held is not None:
+                self._held.close()
+                self._held = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def set_network(self, up: bool) -> None:
+        """Down: refuse new connections and drop live ones. Up: listen again, same port, same data."""
+        with self._lock:
+            if up and self._held is not None:
+                held, self._held = self._held, None
+                self._http = HttpServer(held, self._parts)
+            elif not up and self._http is not None:
+                self._http.halt()
+                self._http = None
+                # A bound socket that does not listen refuses connections and keeps the port ours.
+                self._held = self._bind()
+            elif self._http is None and self._held is None:
+                raise RuntimeError("the demo server is not started")
+
+    @property
+    def network_up(self) -> bool:
+        """Whether clients can connect."""
+        return self._http is not None
+
+    @property
+    def gallery_url(self) -> str:
+        """The page that shows what has arrived. Raises RuntimeError before the first start."""
+        if self._port == 0:
+            raise RuntimeError("the demo server has no port before it is started")
+        host = f"[{self._address}]" if self._address.version == 6 else str(self._address)
+        return f"http://{host}:{self._port}/"
+
+    @property
+    def base_url(self) -> str:
+        """The FHIR base address. Raises RuntimeError before the first start."""
+        return self.gallery_url + "fhir"
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """The last 10000 FHIR requests, oldest first."""
+        return list(self._parts.records)
+
+    @property
+    def crashes(self) -> list[str]:
+        """Names of the errors that no answer was foreseen for; tests want this to be empty."""
+        return list(self._parts.crashes)
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if self._address.version == 6 else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((str(self._address), self._port))
+        except OSError:
+            listener.close()
+            raise
+        return listener

@@ -1,0 +1,119 @@
+"""The workflow's nouns: the states, the open question, and the Flow that screens draw.
+
+Frozen and without behaviour; kiosk/workflow.py decides, kiosk/touchui/ draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+from kiosk.errors import Problem
+from kiosk.model import (
+    BodySite,
+    Consent,
+    Patient,
+    Photo,
+    Practitioner,
+    Purpose,
+    Receipt,
+    Session,
+    Signer,
+    Stage,
+    Stroke,
+)
+
+
+class State(Enum):
+    """What the person in front of the kiosk is doing."""
+
+    LOCKED = "locked"
+    SIGN_IN = "sign-in"
+    IDENTIFY = "identify"
+    CONFIRM_PATIENT = "confirm-patient"
+    CONSENT = "consent"
+    BODY_SITE = "body-site"
+    PREVIEW = "preview"
+    REVIEW = "review"
+    SUMMARY = "summary"
+    RECEIPT = "receipt"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    FAULT = "fault"
+
+
+class Question(Enum):
+    """A question that is open over the screen. The first answer destroys something, the second does not."""
+
+    LOCK = "lock"
+    DECLINE = "decline"
+    WITHDRAW = "withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What the workflow must know of the kiosk and its consent text. `name` is what people call it."""
+
+    id: str
+    text_id: str
+    text_version: str
+    language: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Everything a screen needs to draw itself, and everything `step` needs to decide."""
+
+    station: Station
+    state: State = State.LOCKED
+    busy: bool = False
+    sending: bool = False
+    """A commit is out: what it decides cannot be stopped, withdrawn or timed out any more."""
+    problem: Problem | None = None
+    tries_left: int | None = None
+    question: Question | None = None
+    badge: str = ""
+    badge_name: str = ""
+    operator: Practitioner | None = None
+    session: UUID | None = None
+    patient: Patient | None = None
+    choices: tuple[tuple[Purpose, bool], ...] = ()
+    signer: Signer = Signer.PATIENT
+    strokes: tuple[Stroke, ...] = ()
+    consent: Consent | None = None
+    site: BodySite | None = None
+    light: bool = True
+    camera_ready: bool = False
+    frozen: int | None = None
+    review: Photo | None = None
+    photos: tuple[Photo, ...] = ()
+    taken: int = 0
+    refusal: Session | None = None
+    stage: Stage = Stage.WAITING
+    receipt: Receipt | None = None
+    resume: State | None = None
+
+    def choice(self, purpose: Purpose) -> bool | None:
+        """Yes, no, or None for not answered yet."""
+        return dict(self.choices).get(purpose)
+
+
+SECONDS: Mapping[State, int] = {
+    State.LOCKED: 120,
+    State.SIGN_IN: 30,
+    State.IDENTIFY: 90,
+    State.CONFIRM_PATIENT: 90,
+    State.CONSENT: 300,
+    State.BODY_SITE: 120,
+    State.PREVIEW: 180,
+    State.REVIEW: 180,
+    State.SUMMARY: 300,
+    State.RECEIPT: 60,
+    State.DECLINED: 20,
+    State.WITHDRAWN: 20,
+    State.FAULT: 180,
+}
+"""Seconds without a touch, a press or a scan before TimedOut. kiosk.toml may change them."""

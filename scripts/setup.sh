@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Installs what is needed into .venv, and says what it does: `demo` to run, `dev` to check, `tests` for the
+# system packages that the tests look with. Root is needed only for those, and for Python itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:?demo, dev or tests}
+# Somebody's own strictness must not stop pip.
+unset PYTHONWARNINGS
+
+say() { printf '\n== %s\n' "$*"; }
+
+need_packages() { # REASON PACKAGE...
+    local reason=$1 root=()
+    shift
+    say "Missing system packages: $* ($reason)"
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null || ! command -v apt-get >/dev/null; then
+            echo "Root is needed for that. Please run as root, then run make again:" >&2
+            echo "    apt-get update && apt-get install -y --no-install-recommends $*" >&2
+            exit 1
+        fi
+        root=(sudo)
+        echo "Root is needed for that; sudo may ask for your password."
+    elif ! command -v apt-get >/dev/null; then
+        echo "This machine has no apt-get. Please install: $*" >&2
+        exit 1
+    fi
+    "${root[@]}" apt-get update -q
+    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -q --no-install-recommends "$@"
+}
+
+find_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3; do
+        if command -v "$name" >/dev/null &&
+            "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+}
+
+make_venv() {
+    local python
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        need_packages "Lethe needs Python 3.11 to 3.13" python3 python3-venv
+        python=$(find_python)
+    fi
+    [ -n "$python" ] || { echo "No Python 3.11 to 3.13 was found." >&2; exit 1; }
+    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+        need_packages "Python's virtual environments are packaged apart" python3-venv
+    fi
+    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+        say "Making .venv with $("$python" --version)"
+        "$python" -m venv --clear .venv
+    fi
+}
+
+install_python_packages() { # EXTRA
+    say "Installing the Python packages of constraints.txt (extra: $1)"
+    PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --progress-bar off -c constraints.txt -e ".[$1]" |
+        { grep -v '^Requirement already satisfied' || true; }
+}
+
+case $what in
+    demo | dev)
+        make_venv
+        install_python_packages "$what"
+        ;;
+    tests)
+        missing=()
+        command -v chromium >/dev/null || missing+=(chromium)
+        command -v pdftotext >/dev/null || missing+=(poppler-utils)
+        if [ ${#missing[@]} -gt 0 ]; then
+            need_packages "the tests look at the gallery page and the PDF with them" "${missing[@]}"
+        fi
+        ;;
+    *)
+        echo "unknown: $what; allowed: demo, dev, tests" >&2
+        exit 1
+        ;;
+esac
+touch ".venv/.ready-$what"
+say "Ready"
