@@ -198,9 +198,7 @@ class CaptureService:
             half = self._deadline / 2
             self._close_camera(half)
             worker.join(half)
-        held, self._latest, self._verdicts = self._latest, None, ()
-        if held is not None and held[0].pixels.flags.writeable:
-            held[0].pixels.fill(0)
+        self._drop_frame()
         self._stream.end()
         self._hand.end()
 
@@ -250,8 +248,7 @@ class CaptureService:
                     self._stream.call(self._camera.open, self._deadline)
                     self._pull(stop, told)
                 except CameraError as error:
-                    flowed = self._latest is not None
-                    self._latest, self._verdicts = None, ()
+                    flowed = self._drop_frame()
                     if stop.is_set():
                         return
                     if error.problem not in told:
@@ -284,6 +281,13 @@ class CaptureService:
             if now - checked >= self._check_every:
                 checked = now
                 self._verdicts = quality.gates(frame.pixels)
+
+    def _drop_frame(self) -> bool:
+        """Overwrite the frame held; say whether there was one."""
+        held, self._latest, self._verdicts = self._latest, None, ()
+        if held is not None and held[0].pixels.flags.writeable:
+            held[0].pixels.fill(0)
+        return held is not None
 
     def _close_camera(self, timeout: float) -> None:
         try:

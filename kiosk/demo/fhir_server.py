@@ -73,12 +73,14 @@ class DemoFhirServer:
     def start(self) -> Self:
         """Bind and listen. Raises OSError when the port is taken, RuntimeError when already started."""
         with self._lock:
-            if self._http is not None or self._held is not None:
+            if self._held is not None:
                 raise RuntimeError("the demo server is already started")
-            listener = self._bind()
-            self._port = listener.getsockname()[1]
+            # Bound as long as the server lives, and never listening: while the network is down it refuses
+            # connections, and nobody's outgoing connection can take the port.
+            self._held = self._bind()
+            self._port = self._held.getsockname()[1]
             self.store.base_url = self.base_url
-            self._http = HttpServer(listener, self._parts)
+            self._http = self._listen()
         return self
 
     def stop(self) -> None:
@@ -102,16 +104,13 @@ class DemoFhirServer:
     def set_network(self, up: bool) -> None:
         """Down: refuse new connections and drop live ones. Up: listen again, same port, same data."""
         with self._lock:
-            if up and self._held is not None:
-                held, self._held = self._held, None
-                self._http = HttpServer(held, self._parts)
+            if self._held is None:
+                raise RuntimeError("the demo server is not started")
+            if up and self._http is None:
+                self._http = self._listen()
             elif not up and self._http is not None:
                 self._http.halt()
                 self._http = None
-                # A bound socket that does not listen refuses connections and keeps the port ours.
-                self._held = self._bind()
-            elif self._http is None and self._held is None:
-                raise RuntimeError("the demo server is not started")
 
     @property
     def network_up(self) -> bool:
@@ -140,6 +139,10 @@ class DemoFhirServer:
     def crashes(self) -> list[str]:
         """Names of the errors that no answer was foreseen for; tests want this to be empty."""
         return list(self._parts.crashes)
+
+    def _listen(self) -> HttpServer:
+        """A second socket on the port that `_held` keeps: SO_REUSEADDR allows one that listens (socket(7))."""
+        return HttpServer(self._bind(), self._parts)
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if self._address.version == 6 else socket.AF_INET

@@ -95,6 +95,16 @@ def opened(service: CaptureService, told: Told) -> PreviewFrame:
     return frame
 
 
+def last_frame(service: CaptureService, camera: SimulatedCamera, told: Told) -> PreviewFrame:
+    """Hang the camera and return the frame that the service still holds: it is stale, not yet given up."""
+    frame = opened(service, told)
+    camera.set_fault("hang")
+    while (newer := service.latest()) is not None:
+        frame = newer
+        time.sleep(0.005)
+    return frame
+
+
 # --- consent ---------------------------------------------------------------------------------
 
 
@@ -136,16 +146,17 @@ def test_frames_flow_and_closing_ends_them(service: CaptureService, told: Told) 
 def test_closing_overwrites_the_frame_held(
     service: CaptureService, camera: SimulatedCamera, told: Told
 ) -> None:
-    frame: PreviewFrame | None = opened(service, told)
-    camera.set_fault("hang")
-    # The last frame there was: the same one twice, several frames' time apart.
-    while (newer := service.latest()) is not frame:
-        frame = newer
-        time.sleep(0.1)
-    assert frame is not None
+    frame = last_frame(service, camera, told)
     assert frame.pixels.any()
     service.close()
     assert not frame.pixels.any()
+
+
+def test_a_camera_that_fails_leaves_no_frame_behind(
+    service: CaptureService, camera: SimulatedCamera, told: Told
+) -> None:
+    frame = last_frame(service, camera, told)
+    until(lambda: not frame.pixels.any())
 
 
 def test_it_opens_again(service: CaptureService, told: Told) -> None:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from kiosk.demo.faults import Fault, FaultKind, Faults, parse_fault
+from kiosk.demo.fhir_http import HttpServer
 from kiosk.demo.fhir_server import DemoFhirServer
 
 JPEG = b"\xff\xd8\xff\xe0 not quite a picture \x00\xff\xd9"
@@ -260,6 +261,33 @@ def test_network_down_and_up_again(server: DemoFhirServer) -> None:
     server.set_network(True)
     assert server.base_url == address
     assert call(server, "GET", "/fhir/DocumentReference").json["total"] == 1
+
+
+def test_the_port_is_never_free_while_the_server_lives(
+    server: DemoFhirServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or an outgoing connection of anybody takes it before the network comes back."""
+    port = port_of(server)
+    halt = HttpServer.halt
+
+    def taken() -> bool:
+        with socket.socket() as thief:
+            try:
+                thief.bind(("127.0.0.1", port))
+            except OSError:
+                return True
+        return False
+
+    def halt_and_look(http_server: HttpServer) -> None:
+        halt(http_server)
+        assert taken()
+
+    monkeypatch.setattr(HttpServer, "halt", halt_and_look)
+    for _ in range(3):
+        server.set_network(False)
+        assert taken()
+        server.set_network(True)
+        assert call(server, "GET", "/fhir/metadata").status == 200
 
 
 def test_stop_ends_threads_and_frees_the_port() -> None:
