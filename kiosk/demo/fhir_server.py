@@ -141,7 +141,7 @@ class DemoFhirServer:
         return list(self._parts.crashes)
 
     def _listen(self) -> HttpServer:
-        """A second socket on the port that `_held` keeps: SO_REUSEADDR allows one that listens (socket(7))."""
+        """A second socket on the port that `_held` keeps: SO_REUSEADDR allows it (socket(7))."""
         return HttpServer(self._bind(), self._parts)
 
     def _bind(self) -> socket.socket:
