@@ -17,13 +17,22 @@ import numpy.typing as npt
 
 from kiosk import events as e
 from kiosk.capture import CaptureService, PreviewFrame, Still
-from kiosk.errors import CameraGone, CameraHung, KioskError, LinkError, Problem, SessionGone, SignInError
+from kiosk.errors import (
+    CameraGone,
+    CameraHung,
+    KioskError,
+    LinkError,
+    Problem,
+    SessionGone,
+    SignInError,
+    SpoolFull,
+)
 from kiosk.journal import Journal
 from kiosk.link import Caller, Message
 from kiosk.lookup import patient_from_message
 from kiosk.model import Consent, Photo, Practitioner, Session, Verdict
 from kiosk.seal import Cipher, Kind, PublicKey, SealHeader, choose_suite, seal_parts
-from kiosk.spool import Spool
+from kiosk.spool import Outbox
 from kiosk.uplink import Inbox, Uplink
 
 Pixels = npt.NDArray[np.uint8]
@@ -54,7 +63,7 @@ class Conductor:
         *,
         inbox: Inbox,
         uplink: Uplink,
-        spool: Spool,
+        spool: Outbox,
         capture: CaptureService,
         light: Callable[[bool], None],
         journal: Journal,
@@ -232,7 +241,10 @@ class Conductor:
         still = self._still
         if still is None:
             raise KioskError("no frame to seal", problem=Problem.SEAL_FAILED)
-        size = self._add(key, photo.id, Kind.PHOTO, photo.number, still.jpeg)
+        try:
+            size = self._add(key, photo.id, Kind.PHOTO, photo.number, still.jpeg)
+        except SpoolFull as full:
+            raise SpoolFull(full.detail, problem=Problem.SESSION_FULL) from None
         self._thumbnails[photo.id] = _thumbnail(still.review)
         self._drop()
         self._journal.say("sealed", session=key.session, item=photo.id, number=photo.number, bytes=size)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kiosk.errors import ConfigError
+from kiosk.model import PHOTO_BYTES_PER_PIXEL, PHOTOS_MAX
 
 _SECRET = re.compile(r"pass|secret|token|pin\b|badge|key\b", re.IGNORECASE)
 _SHOWN = 60
@@ -77,6 +78,11 @@ class Station(_Section):
     name: str = Field(min_length=1, max_length=60, description="1 to 60 characters, shown on the lock screen")
     demo: bool = Field(
         default=False, description="true or false; true allows simulated parts and says so on the screen"
+    )
+    group: str | None = Field(
+        default=None,
+        pattern=r"^[a-z_][a-z0-9_-]{0,31}$",
+        description="the Unix group that the ui's and the uploader's users share; unset: one user runs both",
     )
 
 
@@ -141,10 +147,10 @@ class Spool(_Section):
     )
     capacity_mb: int = Field(default=512, ge=16, le=65536, description="a whole number from 16 to 65536")
     reserve_mb: int = Field(
-        default=120,
+        default=130,
         ge=1,
         le=65536,
-        description="room kept for the session that is open; smaller than capacity_mb",
+        description="room for one session: twenty photographs; smaller than capacity_mb",
     )
 
     @model_validator(mode="after")
@@ -279,6 +285,17 @@ class Settings(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_session_fits(self) -> Settings:
+        width, height = self.camera.still_pixels
+        needed = int(PHOTOS_MAX * width * height * PHOTO_BYTES_PER_PIXEL / 1e6) + 2
+        if self.spool.reserve_mb < needed:
+            raise ValueError(
+                f"spool.reserve_mb does not hold {PHOTOS_MAX} photographs of {self.camera.still}; "
+                f"allowed: {needed} or more"
+            )
+        return self
+
 
 def load(path: Path) -> Settings:
     """Read and check `path`. Raises ConfigError with every complaint."""
@@ -307,9 +324,12 @@ def check(raw: dict[str, Any], source: str) -> Settings:
 
 def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
     loc = tuple(fault["loc"])
-    where = (
-        f"{source}: [{loc[0]}] {'.'.join(map(str, loc[1:]))}" if len(loc) > 1 else f"{source}: [{_top(loc)}]"
-    )
+    if not loc:
+        # Two sections disagree: our own sentence starts with the key to change.
+        key, _, rest = str(fault["msg"]).removeprefix("Value error, ").partition(" ")
+        section, _, name = key.partition(".")
+        return f"{source}: [{section}] {name}: {rest}"
+    where = f"{source}: [{loc[0]}] {'.'.join(map(str, loc[1:]))}" if len(loc) > 1 else f"{source}: [{loc[0]}]"
     kind = fault["type"]
     if kind == "missing":
         what = "key" if len(loc) > 1 else "section"
@@ -319,10 +339,6 @@ def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
     if kind == "value_error" and "allowed:" in str(fault.get("msg", "")):
         return f"{where}: {str(fault['msg']).removeprefix('Value error, ')}"
     return f"{where}: found {_found(raw, loc)}; allowed: {_allowed(loc)}"
-
-
-def _top(loc: tuple[Any, ...]) -> str:
-    return str(loc[0]) if loc else "camera"
 
 
 def _field(loc: tuple[Any, ...]) -> Any:

@@ -51,6 +51,10 @@ class Problem(Enum):
         "spool-full",
         "No room for another patient. Photographs wait to be sent. Keep the power on; call IT.",
     )
+    SESSION_FULL = (
+        "session-full",
+        "This set of photographs is full. Finish and send it, then start another.",
+    )
     UPLOADER_AWAY = (
         "uploader-away",
         "The kiosk is restarting a part of itself. Wait a few seconds and try again.",

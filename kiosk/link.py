@@ -265,7 +265,7 @@ Handler = Callable[[Peer, Message], Awaitable[Mapping[str, Any]]]
 
 
 class Server:
-    """Listens on a Unix socket that only this user (and root) can open."""
+    """Listens on a Unix socket that only this user, members of `group` where one is given, and root open."""
 
     def __init__(
         self,
@@ -274,8 +274,10 @@ class Server:
         *,
         on_open: Callable[[Peer], None],
         on_lost: Callable[[Peer], None],
+        group: int | None = None,
     ) -> None:
         self._path = path
+        self._group = group
         self._handler = handler
         self._on_open = on_open
         self._on_lost = on_lost
@@ -285,11 +287,13 @@ class Server:
         """Accept until cancelled."""
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            # Its name appears when it listens and only its owner may connect, not a moment before.
+            # Its name appears when it listens and only those may connect who should, not a moment before.
             unready = self._path.with_name(self._path.name + ".new")
             unready.unlink(missing_ok=True)
             listener.bind(str(unready))
-            unready.chmod(0o600)
+            if self._group is not None:
+                os.chown(unready, -1, self._group)
+            unready.chmod(0o600 if self._group is None else 0o660)
             listener.setblocking(False)
             listener.listen(4)
             unready.rename(self._path)

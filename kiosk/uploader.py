@@ -39,6 +39,8 @@ from kiosk.staff import SignIn
 
 RESCAN_S = 5.0
 """The spool is looked at this often even when nobody says that something is ready."""
+SWEEP_S = 60.0
+"""Between two looks for what does not belong into the spool."""
 CRASHES = 5
 """A session whose delivery process dies this often in a row is parked."""
 
@@ -96,6 +98,7 @@ class Uploader:
         self._look = asyncio.Event()
         self._post: asyncio.Queue[Message] = asyncio.Queue()
         self._online: bool | None = None
+        self._junk = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- life ---------------------------------------------------------------------------
@@ -106,11 +109,12 @@ class Uploader:
             group.create_task(self._deliver_forever())
             group.create_task(self._look_at_network())
             group.create_task(self._post_news())
+            group.create_task(self._sweep_forever())
 
     def recover(self) -> None:
         """Take over what an earlier process left: directory names and stored keys say all of it."""
         parts = self._parts
-        parts.spool.sweep()
+        self._sweep()
         known = set(parts.spool.open_sessions()) | set(parts.spool.ready()) | set(parts.spool.parked())
         for session in parts.spool.parked():
             # IT may have mended what parked it: each start of this process tries it once more.
@@ -133,6 +137,28 @@ class Uploader:
         for held in self._open.values():
             if held.lookup is not None:
                 await held.lookup.stop()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left; report what is not ours, once for as long as it stays."""
+        try:
+            junk = len(self._parts.spool.sweep())
+        except SpoolError as e:
+            self._parts.journal.say("sweep-failed", problem=e.problem.code)
+            return
+        if junk != self._junk and junk:
+            self._parts.audit.append(Action.SPOOL_JUNK, count=junk)
+            self._parts.journal.say("spool-junk", number=junk)
+        self._junk = junk
+
+    def _take(self, session: UUID) -> None:
+        """Out of reach for the ui's user. A session that cannot be moved is delivered where it is."""
+        with suppress(SpoolError):
+            self._parts.spool.take(session)
 
     async def _destroy_orphan(self, session: UUID) -> None:
         await asyncio.sleep(self._parts.orphan_s)
@@ -181,6 +207,7 @@ class Uploader:
     async def _ui_gone(self, session: UUID) -> None:
         if session in self._parts.spool.ready():
             # It died between the rename and the word of it: what was decided is sealed, not known here.
+            self._take(session)
             self._parts.audit.append(Action.COMMITTED, session=session, outcome="found")
             await self._close(session)
             self._nudge.set()
@@ -265,6 +292,7 @@ class Uploader:
             return {}
         if session not in parts.spool.ready():
             raise SessionGone("not renamed")
+        self._take(session)
         action = {
             Decision.PERMIT: Action.COMMITTED,
             Decision.DENY: Action.CONSENT_DENIED,
@@ -331,6 +359,7 @@ class Uploader:
             parts.journal.say("delivery", session=session, stage=stage.value)
             self._tell(self._stage(session, stage))
 
+        self._take(session)
         try:
             outcome = await parts.starter.deliver(session, parts.keys.view(session), on_stage)
         except SealError as e:

@@ -42,7 +42,7 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
     """Write kiosk.toml and staff.toml into `directory`; return the former. Raises ConfigError."""
     staff = directory / "staff.toml"
     staff.write_text("\n".join(_entry(badge) for badge in STAFF), encoding="utf-8")
-    spool = {"path": str(directory / "spool"), "capacity_mb": 512, "reserve_mb": 120}
+    spool = {"path": str(directory / "spool"), "capacity_mb": 512, "reserve_mb": 130}
     delivery = {"first_retry_s": 0.5, "max_retry_s": 5.0, "probe_s": 1.0, **options.delivery}
     sections: dict[str, dict[str, object]] = {
         "station": {"id": "demo", "name": "Wound clinic, demonstration", "demo": True},

@@ -32,7 +32,7 @@ from kiosk.touchui.screens.preview import viewport_box
 from kiosk.touchui.theme import Layout
 from kiosk.touchui.widgets.pictures import fitted
 from kiosk.uplink import Inbox, Uplink
-from kiosk.wiring.spool import open_spool
+from kiosk.wiring.spool import open_outbox
 
 CRASH = 70
 """EX_SOFTWARE: the supervisor starts a new screen, locked."""
@@ -108,7 +108,7 @@ class Ui:
     def __init__(self, settings: Settings, options: Options, stack: ExitStack) -> None:
         self.journal = Journal("ui", sys.stdout)
         self.inbox: Inbox = queue.SimpleQueue()
-        spool = open_spool(settings)
+        spool = open_outbox(settings)
         self.camera = SimulatedCamera(still=settings.camera.still_pixels, preview=_preview(settings))
         capture = CaptureService(
             self.camera,

@@ -20,7 +20,7 @@ from kiosk.config import Settings
 from kiosk.errors import ConfigError
 from kiosk.journal import Journal
 from kiosk.process import die_with_parent, quiet_tracebacks
-from kiosk.wiring.spool import open_spool
+from kiosk.wiring.spool import group_id, open_spool
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
 """No clock that shows less can be right: this code is younger."""
@@ -77,7 +77,11 @@ async def _serve(settings: Settings, config: Path) -> None:
         )
     )
     server = Server(
-        Path(settings.link.socket), uploader.handle, on_open=uploader.opened, on_lost=uploader.lost
+        Path(settings.link.socket),
+        uploader.handle,
+        on_open=uploader.opened,
+        on_lost=uploader.lost,
+        group=group_id(settings),
     )
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - we are in one

@@ -133,6 +133,12 @@ class SpoolMachine(RuleBasedStateMachine):
             del self.open[session]
 
     @precondition(lambda self: self.ready)
+    @rule(data=st.data(), kill=KILLS)
+    def take(self, data: st.DataObject, kill: int | None) -> None:
+        session = self.pick(data, self.ready)
+        self.attempt(kill, lambda: self.spool.take(session))
+
+    @precondition(lambda self: self.ready)
     @rule(data=st.data(), reason=st.sampled_from(["rejected", "conflict"]), kill=KILLS)
     def park(self, data: st.DataObject, reason: str, kill: int | None) -> None:
         session = self.pick(data, self.ready)
