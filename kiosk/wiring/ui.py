@@ -56,6 +56,9 @@ def run(settings: Settings, options: Options) -> int:
     if options.parent is not None:
         die_with_parent(options.parent)
     _end_with_any_thread()
+    if settings.station.group is not None:
+        # What this process makes in the spool is for the uploader's user too, from the first moment.
+        os.umask(0o007)
     with ExitStack() as stack:
         ui = Ui(settings, options, stack)
         ended = ui.app.run()

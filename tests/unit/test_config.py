@@ -150,3 +150,9 @@ def test_any_document_is_settings_or_complaints(raw: dict[str, object]) -> None:
         found = e.complaints
     assert found
     assert all(len(line) < 400 for line in found)
+
+
+def test_a_reserve_that_holds_no_session_is_named(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8").replace("#: reserve_mb = 130", "reserve_mb = 100")
+    (found,) = complaints(text, tmp_path)
+    assert ": [spool] reserve_mb: does not hold 20 photographs of 4608x2592; allowed: 121 or more" in found

@@ -507,3 +507,26 @@ def test_reachable_means_that_somebody_accepts() -> None:
         return there, await tcp_reachable("127.0.0.1", port, 2)
 
     assert asyncio.run(whole()) == (True, False)
+
+
+def test_what_does_not_belong_into_the_spool_is_reported_once(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        (bench.spool.root / "ready" / "OKONKWO").write_bytes(b"x")
+        bench.uploader.recover()
+        bench.uploader.recover()
+
+    bench = play(tmp_path, Starter(), story)
+    reports = [json.loads(line) for line in bench.audit.lines() if b"spool-junk" in line]
+    assert [r["count"] for r in reports] == [1]
+    assert [line["number"] for line in bench.said() if line["event"] == "spool-junk"] == [1]
+    assert "OKONKWO" not in bench.journal.getvalue() + str(bench.audit.lines())
+    assert (bench.spool.root / "ready" / "OKONKWO").exists()
+
+
+def test_a_committed_session_is_moved_out_of_the_screens_reach(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        session = await bench.commits()
+        assert [p.name for p in (bench.spool.root / "sending").iterdir()] == [str(session)]
+        assert not list((bench.spool.root / "ready").iterdir())
+
+    play(tmp_path, Starter(Outcome(Verdict.RETRY, Problem.UNREACHABLE)), story)
