@@ -1,4 +1,4 @@
-"""The command `kiosk`: ui | uploader | demo | config check | staff pin. The place that wires parts together.
+"""The command `kiosk`: ui | uploader | demo | config check | doctor | staff pin. It wires parts together.
 
 Imports are local to each command: the ui must never load what only the uploader needs, and a delivery
 process must start fast.
@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.set_defaults(run=_config_check)
 
+    doctor = commands.add_parser("doctor", help="check what can be checked on this machine")
+    _config(doctor)
+    doctor.set_defaults(run=_doctor)
+
     staff = commands.add_parser("staff", help="who may sign in").add_subparsers(required=True)
     pin = staff.add_parser("pin", help="read a PIN and print its hash for the staff file")
     pin.set_defaults(run=_staff_pin)
@@ -129,6 +133,16 @@ def _config_check(arguments: argparse.Namespace) -> int:
     config.load(arguments.file)
     sys.stdout.write(f"{arguments.file}: good\n")
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from kiosk import config, doctor
+    from kiosk.wiring.uploader import clock_set
+
+    machine = doctor.Machine(clock_set=clock_set)
+    findings = doctor.examine(config.load(arguments.config), machine)
+    sys.stdout.write(doctor.report(findings))
+    return 1 if any(f.status is doctor.Status.BAD for f in findings) else 0
 
 
 def _staff_pin(arguments: argparse.Namespace) -> int:

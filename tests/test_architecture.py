@@ -51,6 +51,7 @@ OURS: dict[str, tuple[str, ...]] = {
         *(*NOUNS, "spool", "seal", "custody", "audit", "staff", "link", "journal"),
         *("delivery", "children", "questions", "schedule"),
     ),
+    "doctor": (*NOUNS, "config", "custody", "link", "seal", "spool*", "staff"),
     "uplink": (*NOUNS, "events", "link"),
     "conductor": (*(*NOUNS, "events", "capture", "seal", "spool", "link", "lookup", "journal", "uplink"),),
     # The demo's own pieces know each other; only its supervisor's side sees the kiosk's parts.
