@@ -15,6 +15,7 @@ from uuid import UUID
 from kiosk.delivery import Outcome, Verdict
 from kiosk.errors import Problem
 from kiosk.model import Stage
+from kiosk.process import ENVIRONMENT
 
 _GRACE = 2.0
 """Seconds to end by itself after its socket was closed."""
@@ -86,7 +87,8 @@ class Children:
 def _environment() -> dict[str, str]:
     """Ours without the service manager's sockets: a child has nothing to tell it, and nothing to store."""
     manager = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
-    return {name: value for name, value in os.environ.items() if name not in manager}
+    ours = {name: value for name, value in os.environ.items() if name not in manager}
+    return {**ours, **ENVIRONMENT}
 
 
 class LookupProcess:
