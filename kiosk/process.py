@@ -1,4 +1,4 @@
-"""What every process of Lethe does to itself first (prctl(2), setrlimit(2), mlockall(2)), and its environment."""
+"""What every process does to itself first (prctl(2), setrlimit(2), mlockall(2)), and its environment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LimitMEMLOCK=infinity so that memory can be locked.
 
 @dataclass(frozen=True, slots=True)
 class Hardening:
-    """What is in force, as the kernel tells it. locked: no page is ever swapped out; scrubbed: ENVIRONMENT."""
+    """What is in force, as the kernel tells it. locked: nothing is swapped out; scrubbed: ENVIRONMENT."""
 
     undumpable: bool
     coreless: bool
@@ -86,14 +86,19 @@ def hardening() -> Hardening:
     return Hardening(
         undumpable=_prctl(_PR_GET_DUMPABLE, 0) == 0,
         coreless=resource.getrlimit(resource.RLIMIT_CORE) == (0, 0),
-        locked=int((_status("VmLck") or "0").split()[0]) > 0,
+        # More than a few pages: the key file's secret memory counts as locked whether we lock or not.
+        locked=_kilobytes("VmLck") > _kilobytes("VmSize") // 2,
         scrubbed=all(os.environ.get(name) == value for name, value in ENVIRONMENT.items()),
     )
 
 
+def _kilobytes(name: str) -> int:
+    return int((_status(name) or "0").split()[0])
+
+
 def _status(name: str) -> str | None:
     """A field of proc_pid_status(5)."""
-    rows = (line.partition(":") for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    rows = (line.partition(":") for line in Path("/proc/self/status").read_text("utf-8").splitlines())
     return next((value.strip() for key, _, value in rows if key == name), None)
 
 
