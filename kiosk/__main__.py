@@ -101,7 +101,7 @@ def _ui(arguments: argparse.Namespace) -> int:
 def _uploader(arguments: argparse.Namespace) -> int:
     from kiosk.process import harden
 
-    # Before anything else: a key waits in the pipe of a delivery process.
+    # Before anything else: a key waits in the socket of a delivery process.
     harden()
     from kiosk import config
     from kiosk.wiring import uploader

@@ -34,20 +34,18 @@ class Children:
 
     async def deliver(self, session: UUID, key: memoryview, on_stage: Callable[[Stage], None]) -> Outcome:
         """Run one attempt to its end. A process that dies or hangs is an attempt to repeat."""
-        reading, writing = os.pipe()
-        try:
-            # 96 bytes fit into a pipe: this does not block.
-            os.writev(writing, [key])
+        # Not a pipe: whoever is quick could open that by its /proc name before the new process is hardened.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with ours, theirs:
+            # 96 bytes fit into its buffer: this does not block.
+            os.writev(ours.fileno(), [key])
             process = await asyncio.create_subprocess_exec(
-                *self._command("--deliver", str(session), "--key-fd", str(reading)),
+                *self._command("--deliver", str(session), "--key-fd", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=(reading,),
+                pass_fds=(theirs.fileno(),),
                 env=_environment(),
             )
-        finally:
-            os.close(reading)
-            os.close(writing)
         try:
             async with asyncio.timeout(self._attempt_s):
                 return await self._hear(process, on_stage)
