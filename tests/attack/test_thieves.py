@@ -113,3 +113,30 @@ def test_no_core_file(at: Station, number: signal.Signals) -> None:
     for pid in pids:
         os.kill(pid, number)
     assert at.ask({"reap": pids}) == [False] * 5 + [True], "the last one is the control"
+
+
+def test_nobody_listens(at: Station) -> None:
+    """No process of the kiosk listens on the network, and the screen has nothing to do with it at all."""
+    tcp, listening = inet_sockets()
+    assert listening, "the control: the hospital's own server listens"
+    for kind, pid in at.pids.items():
+        held = {os.readlink(entry) for entry in thieves.descriptors(pid)}
+        assert not held & listening, kind
+        if kind == "ui":
+            assert not held & tcp
+        if kind == "delivery":
+            assert held & tcp, "the control: it is connected to the record"
+
+
+def inet_sockets() -> tuple[set[str], set[str]]:
+    """Network sockets, and those of them that listen (proc_pid_net(5)), as links of /proc/PID/fd."""
+    every, listening = set(), set()
+    for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            words = line.split()
+            link = f"socket:[{words[9]}]"
+            every.add(link)
+            # TCP_LISTEN; and a datagram socket without a peer takes whatever comes.
+            if words[3] == ("0A" if name.startswith("tcp") else "07"):
+                listening.add(link)
+    return every, listening
