@@ -23,17 +23,17 @@ ROOT = Path(__file__).parents[2]
 _CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
-UNHARDENED = """
-import ctypes, sys, time
+HOLDER = """
+import ctypes, os, sys, time
 from kiosk import custody
+from kiosk.process import die_with_parent, harden
+die_with_parent(int(sys.argv[3]))
 def none(): raise OSError(38, "none")
 if sys.argv[1] == "memfd": custody._memfd_secret = none
 keys = custody.KeyFile.create()
 # Whoever Yama would keep out is let in (PR_SET_PTRACER_ANY): only the missing hardening shall count.
 ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)
-if sys.argv[2] == "hard":
-    from kiosk.process import harden
-    harden()
+if sys.argv[2] == "hard": harden()
 print(keys.kind, flush=True)
 time.sleep(600)
 """
@@ -154,7 +154,7 @@ class holders:
     def __enter__(self) -> dict[str, subprocess.Popen[bytes]]:
         self.held = {}
         for name in ("hard", "soft"):
-            command = [sys.executable, "-c", UNHARDENED, "memfd", name]
+            command = [sys.executable, "-c", HOLDER, "memfd", name, str(os.getpid())]
             process = subprocess.Popen(command, stdout=subprocess.PIPE)
             assert process.stdout is not None
             assert process.stdout.readline() == b"memfd\n"
