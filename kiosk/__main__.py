@@ -88,6 +88,10 @@ def _config(parser: argparse.ArgumentParser) -> None:
 
 
 def _ui(arguments: argparse.Namespace) -> int:
+    from kiosk.process import harden
+
+    # Before anything else is loaded or read: each exec undoes it.
+    harden()
     from kiosk import config
     from kiosk.wiring import ui
 
@@ -99,12 +103,13 @@ def _ui(arguments: argparse.Namespace) -> int:
 
 
 def _uploader(arguments: argparse.Namespace) -> int:
-    from kiosk import config
     from kiosk.process import harden
+
+    # Before anything else: a key waits in the socket of a delivery process.
+    harden()
+    from kiosk import config
     from kiosk.wiring import uploader
 
-    # Before anything else: a key waits in the pipe of a delivery process.
-    harden()
     settings = config.load(arguments.config)
     if arguments.deliver is not None:
         return uploader.run_delivery(settings, arguments.deliver, arguments.key_fd, arguments.parent)

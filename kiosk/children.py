@@ -15,6 +15,7 @@ from uuid import UUID
 from kiosk.delivery import Outcome, Verdict
 from kiosk.errors import Problem
 from kiosk.model import Stage
+from kiosk.process import ENVIRONMENT
 
 _GRACE = 2.0
 """Seconds to end by itself after its socket was closed."""
@@ -33,20 +34,18 @@ class Children:
 
     async def deliver(self, session: UUID, key: memoryview, on_stage: Callable[[Stage], None]) -> Outcome:
         """Run one attempt to its end. A process that dies or hangs is an attempt to repeat."""
-        reading, writing = os.pipe()
-        try:
-            # 96 bytes fit into a pipe: this does not block.
-            os.writev(writing, [key])
+        # Not a pipe: whoever is quick could open that by its /proc name before the new process is hardened.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with ours, theirs:
+            # 96 bytes fit into its buffer: this does not block.
+            os.writev(ours.fileno(), [key])
             process = await asyncio.create_subprocess_exec(
-                *self._command("--deliver", str(session), "--key-fd", str(reading)),
+                *self._command("--deliver", str(session), "--key-fd", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=(reading,),
+                pass_fds=(theirs.fileno(),),
                 env=_environment(),
             )
-        finally:
-            os.close(reading)
-            os.close(writing)
         try:
             async with asyncio.timeout(self._attempt_s):
                 return await self._hear(process, on_stage)
@@ -86,7 +85,8 @@ class Children:
 def _environment() -> dict[str, str]:
     """Ours without the service manager's sockets: a child has nothing to tell it, and nothing to store."""
     manager = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
-    return {name: value for name, value in os.environ.items() if name not in manager}
+    ours = {name: value for name, value in os.environ.items() if name not in manager}
+    return {**ours, **ENVIRONMENT}
 
 
 class LookupProcess:

@@ -87,7 +87,7 @@ def receipt_from_message(message: dict[str, Any]) -> Receipt:
 
 
 def read_key(fd: int) -> memoryview:
-    """Read a private key from a pipe into memory that is not a bytes object."""
+    """Read a private key from a socket or pipe into memory that is not a bytes object; closes it."""
     area = mmap.mmap(-1, mmap.PAGESIZE)
     view = memoryview(area)[:KEY_BYTES]
     got = 0

@@ -46,7 +46,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "lookup": (*NOUNS, "link"),
     "schedule": (),
     "questions": (*NOUNS, "link"),
-    "children": (*NOUNS, "delivery"),
+    "children": (*NOUNS, "delivery", "process"),
     "uploader": (
         *(*NOUNS, "spool", "seal", "custody", "audit", "staff", "link", "journal"),
         *("delivery", "children", "questions", "schedule"),

@@ -19,7 +19,7 @@ from kiosk.audit import AuditLog
 from kiosk.config import Settings
 from kiosk.errors import ConfigError
 from kiosk.journal import Journal
-from kiosk.process import die_with_parent, quiet_tracebacks
+from kiosk.process import die_with_parent, hardening, quiet_tracebacks
 from kiosk.wiring.spool import group_id, open_spool
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -51,6 +51,9 @@ async def _serve(settings: Settings, config: Path) -> None:
     from kiosk.uploader import Parts, Uploader
 
     journal = Journal("uploader", sys.stdout)
+    force = hardening()
+    # Its children start with the same limits and environment: this holds for them, too.
+    journal.say("hardened", locked=force.locked, scrubbed=force.scrubbed)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_quiet)
     url = urlsplit(settings.fhir.url)
