@@ -1,4 +1,4 @@
-"""The command `kiosk`: ui | uploader | demo | config check | staff pin. The place that wires parts together.
+"""The command `kiosk`: ui | uploader | demo | config check | fhir jwks | staff pin. Wires the parts together.
 
 Imports are local to each command: the ui must never load what only the uploader needs, and a delivery
 process must start fast.
@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.set_defaults(run=_config_check)
 
+    fhir = commands.add_parser("fhir", help="the record server").add_subparsers(required=True)
+    jwks = fhir.add_parser("jwks", help="print the public key of [fhir] key_file, to be registered (JWKS)")
+    _config(jwks)
+    jwks.set_defaults(run=_fhir_jwks)
+
     staff = commands.add_parser("staff", help="who may sign in").add_subparsers(required=True)
     pin = staff.add_parser("pin", help="read a PIN and print its hash for the staff file")
     pin.set_defaults(run=_staff_pin)
@@ -125,9 +130,22 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _config_check(arguments: argparse.Namespace) -> int:
     from kiosk import config
+    from kiosk.wiring.record import secrets_here
 
-    config.load(arguments.file)
+    if complaints := secrets_here(config.load(arguments.file).fhir):
+        raise ConfigError(complaints)
     sys.stdout.write(f"{arguments.file}: good\n")
+    return 0
+
+
+def _fhir_jwks(arguments: argparse.Namespace) -> int:
+    import json
+
+    from kiosk import config
+    from kiosk.wiring.record import signing_key
+
+    jwks = signing_key(config.load(arguments.config).fhir).jwks()
+    sys.stdout.write(json.dumps(jwks, indent=2) + "\n")
     return 0
 
 

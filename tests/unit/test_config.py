@@ -130,7 +130,8 @@ def test_the_example_shows_the_workflow_time_outs() -> None:
 def check_value(text: str) -> object:
     import tomllib
 
-    return tomllib.loads(f"x = {text}")["x"]
+    value = tomllib.loads(f"x = {text}")["x"]
+    return tuple(value) if isinstance(value, list) else value
 
 
 _JSON = st.recursive(
