@@ -70,6 +70,7 @@ FENCES = {
     "requests": ("fhir.client",),
     "joserfc": ("fhir.assertion",),
     "ssl": ("fhir.tls",),
+    "urllib3": ("fhir.client", "fhir.tls"),
     "fhir": ("fhir.resources",),
     "fhir_core": ("fhir.resources",),
     "simplejpeg": ("capture",),

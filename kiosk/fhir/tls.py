@@ -9,6 +9,10 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+
+from urllib3 import HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection
 
 from kiosk.errors import ConfigError, NotLetIn, Problem
 
@@ -50,6 +54,25 @@ class ClientCertificate:
 
     cert_file: str
     key_file: str
+
+
+class Connection(HTTPSConnection):
+    """Tells why a server closed while we were still sending: in TLS 1.3 it judges us after the handshake."""
+
+    def send(self, data: Any) -> None:
+        """As HTTPSConnection.send; raises the server's alert where there is one to be read."""
+        try:
+            super().send(data)
+        except ssl.SSLEOFError:
+            if self.sock is not None:
+                self.sock.recv(1)
+            raise
+
+
+class Pool(HTTPSConnectionPool):
+    """A pool of such connections."""
+
+    ConnectionCls = Connection
 
 
 def context(ca_file: str | None = None, client: ClientCertificate | None = None) -> ssl.SSLContext:
