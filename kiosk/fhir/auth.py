@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote_plus, urlencode
 
 from kiosk.errors import NotLetIn, Problem
 from kiosk.fhir.answers import Resource, error_for_status, parse_json
@@ -117,7 +117,7 @@ class SecretProof:
         if self.in_form:
             return {}, {"client_id": self.client_id, "client_secret": self.secret}
         # RFC 6749, 2.3.1: both are form-encoded before they are joined.
-        return {"Authorization": _basic(quote(self.client_id, safe=""), quote(self.secret, safe=""))}, {}
+        return {"Authorization": _basic(quote_plus(self.client_id), quote_plus(self.secret))}, {}
 
 
 class Signer(Protocol):

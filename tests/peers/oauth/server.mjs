@@ -28,7 +28,10 @@ function configuration() {
     clients: asked.clients,
     scopes: asked.scopes,
     ttl: { ClientCredentials: asked.ttl },
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth'],
+    clientAuthMethods: [
+      ...['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+      ...(asked.tls ? ['tls_client_auth'] : []),
+    ],
     enabledJWA: { clientAuthSigningAlgValues: ['ES384', 'RS384'] },
     // What SMART App Launch asks for beyond RFC 7523.
     assertJwtClientAuthClaimsAndHeader(ctx, claims, header) {
