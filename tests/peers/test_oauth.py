@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from PIL import Image
 
+from kiosk import children as children_module
 from kiosk import errors
 from kiosk.__main__ import main
+from kiosk.children import Children
 from kiosk.config import SCOPES, Fhir
 from kiosk.demo.fhir_server import DemoFhirServer
 from kiosk.destinations.fhir import FhirDestination
@@ -26,6 +30,7 @@ from kiosk.fhir.auth import AssertionProof, TokenAuth
 from kiosk.fhir.client import FhirClient
 from kiosk.fhir.directory import PatientDirectory
 from kiosk.fhir.resources import Filing
+from kiosk.link import Caller
 from kiosk.model import Match, Photo, Session
 from kiosk.wiring.record import open_client
 from tests import nouns
@@ -287,16 +292,53 @@ def test_a_token_by_certificate(record: DemoFhirServer, tmp_path: Path) -> None:
             assert says in raised.value.detail
 
 
+def config_file(directory: Path, base: str, key_file: str) -> Path:
+    path = directory / "kiosk.toml"
+    path.write_text(
+        f'[station]\nid = "k"\nname = "K"\ndemo = true\n[fhir]\nurl = "{base}"\n'
+        f'patient_systems = ["{NHS}"]\nauth = "smart"\nclient_id = "kiosk-rs"\n'
+        f'key_file = "{key_file}"\nkey_id = "kiosk-7"\n'
+    )
+    return path
+
+
+def test_a_real_look_up_process_signs_on_by_a_credential(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key's name travels, the key does not: not as an argument and not in the environment."""
+    (tmp_path / "fhir-key").write_bytes(KEYS["rs"])
+    (tmp_path / "fhir-key").chmod(0o400)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    children = Children(config_file(tmp_path, front.base, "fhir-key"), attempt_s=60)
+    shown = b""
+
+    async def look_up() -> dict[str, Any]:
+        nonlocal shown
+        fd, process = await children.directory()
+        with socket.socket(fileno=fd) as sock:
+            caller = Caller(sock)
+            found = await asyncio.to_thread(
+                caller.ask, "find", timeout=30.0, identifier="9991230009", typed=False
+            )
+            # A hardened process hides its own environment: this is what it was given.
+            given = json.dumps(children_module._environment()).encode()
+            shown = Path(f"/proc/{process._process.pid}/cmdline").read_bytes() + given
+            sock.shutdown(socket.SHUT_RDWR)
+        await process.end()
+        return dict(found)
+
+    (patient,) = asyncio.run(look_up())["patients"]
+    assert patient["value"] == "9991230009"
+    (token,) = front.tokens
+    assert str(tmp_path).encode() in shown
+    for hidden in (token.encode(), b"PRIVATE KEY", KEYS["rs"].splitlines()[3]):
+        assert hidden not in shown
+
+
 def test_the_printed_jwks_is_what_the_server_needs(
     front: Front, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tmp_path / "kiosk.toml"
-    file = secret(tmp_path, KEYS["rs"])
-    config.write_text(
-        f'[station]\nid = "k"\nname = "K"\ndemo = true\n[fhir]\nurl = "{front.base}"\n'
-        f'patient_systems = ["{NHS}"]\nauth = "smart"\nclient_id = "kiosk-rs"\n'
-        f'key_file = "{file}"\nkey_id = "kiosk-7"\n'
-    )
+    config = config_file(tmp_path, front.base, secret(tmp_path, KEYS["rs"]))
     assert main(["fhir", "jwks", "--config", str(config)]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == clients()[1]["jwks"]
