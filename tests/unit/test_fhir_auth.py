@@ -137,16 +137,16 @@ def token_auth(stub: Stub, proof: Proof | None = None, **more: Any) -> TokenAuth
     return TokenAuth(proof or SecretProof("kiosk", SECRET), **{**options, **more})
 
 
-def client(stub: Stub, auth: TokenAuth | None = None) -> FhirClient:
-    return FhirClient(stub.base, auth=auth or token_auth(stub), timeout=(2.0, 0.5))
+def client(stub: Stub, auth: TokenAuth | None = None, read_s: float = 10.0) -> FhirClient:
+    return FhirClient(stub.base, auth=auth or token_auth(stub), timeout=(10.0, read_s))
 
 
 def search(client: FhirClient) -> object:
     return client.search("Patient", {"identifier": "urn:x|1"})
 
 
-def refused(stub: Stub, auth: TokenAuth | None = None) -> errors.DeliveryError:
-    with client(stub, auth) as fhir, pytest.raises(errors.DeliveryError) as raised:
+def refused(stub: Stub, auth: TokenAuth | None = None, read_s: float = 10.0) -> errors.DeliveryError:
+    with client(stub, auth, read_s) as fhir, pytest.raises(errors.DeliveryError) as raised:
         search(fhir)
     text = "".join(traceback.format_exception(raised.value)) + repr(vars(raised.value))
     assert SECRET not in text
@@ -405,7 +405,7 @@ def test_a_busy_token_endpoint(stub: Stub, status: int) -> None:
 
 def test_a_slow_token_endpoint(stub: Stub) -> None:
     stub.delay = 1.0
-    error = refused(stub)
+    error = refused(stub, token_auth(stub, token_url=stub.token_url), 0.2)
     assert isinstance(error, errors.Unreachable)
     assert error.detail == "POST token: timed out"
 
