@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import select
-import ssl
 import subprocess
 import tempfile
 import threading
@@ -134,7 +133,6 @@ class Front:
     tokens: list[str] = field(default_factory=list)
     seen: list[tuple[str, str, int]] = field(default_factory=list)
     before: Any = None
-    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         self.discovery = {
