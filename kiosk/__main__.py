@@ -1,4 +1,4 @@
-"""The command `kiosk`: ui | uploader | demo | config check | doctor | staff pin. It wires parts together.
+"""The command `kiosk`, and all its sub-commands. The place that wires parts together.
 
 Imports are local to each command: the ui must never load what only the uploader needs, and a delivery
 process must start fast.
@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     _config(doctor)
     doctor.set_defaults(run=_doctor)
 
+    fhir = commands.add_parser("fhir", help="the record server").add_subparsers(required=True)
+    jwks = fhir.add_parser("jwks", help="print the public key of [fhir] key_file, to be registered (JWKS)")
+    _config(jwks)
+    jwks.set_defaults(run=_fhir_jwks)
+
     staff = commands.add_parser("staff", help="who may sign in").add_subparsers(required=True)
     pin = staff.add_parser("pin", help="read a PIN and print its hash for the staff file")
     pin.set_defaults(run=_staff_pin)
@@ -134,8 +139,10 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _config_check(arguments: argparse.Namespace) -> int:
     from kiosk import config
+    from kiosk.wiring.record import secrets_here
 
-    config.load(arguments.file)
+    if complaints := secrets_here(config.load(arguments.file).fhir):
+        raise ConfigError(complaints)
     sys.stdout.write(f"{arguments.file}: good\n")
     return 0
 
@@ -148,6 +155,17 @@ def _doctor(arguments: argparse.Namespace) -> int:
     findings = doctor.examine(config.load(arguments.config), machine)
     sys.stdout.write(doctor.report(findings))
     return 1 if any(f.status is doctor.Status.BAD for f in findings) else 0
+
+
+def _fhir_jwks(arguments: argparse.Namespace) -> int:
+    import json
+
+    from kiosk import config
+    from kiosk.wiring.record import signing_key
+
+    jwks = signing_key(config.load(arguments.config).fhir).jwks()
+    sys.stdout.write(json.dumps(jwks, indent=2) + "\n")
+    return 0
 
 
 def _staff_pin(arguments: argparse.Namespace) -> int:

@@ -61,7 +61,23 @@ def _uri(value: str) -> str:
     return value
 
 
+def _secret_file(value: str) -> str:
+    if not value.startswith("/") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", value):
+        raise ValueError("neither an absolute path nor a credential's name")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    """As a base, but kept to the letter: servers compare a token endpoint with what was signed."""
+    _url(value)
+    return value
+
+
 AbsolutePath = Annotated[str, AfterValidator(_path)]
+SecretFile = Annotated[str, AfterValidator(_secret_file)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+# RFC 6749, 3.3: a scope has no space, quotation mark or backslash.
+Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=200)]
 Url = Annotated[str, AfterValidator(_url)]
 Uri = Annotated[str, AfterValidator(_uri)]
 Pin = Annotated[int, Field(ge=0, le=27)]
@@ -180,6 +196,37 @@ class Staff(_Section):
     lock_seconds: int = Field(default=300, ge=30, le=86400, description="a whole number from 30 to 86400")
 
 
+_KEPT_IN = "a credential's name (systemd) or an absolute path of a file that only the uploader can read"
+_AUTH_NEEDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "basic": ("user", "password_file"),
+    "client-secret": ("client_id", "client_secret_file"),
+    "smart": ("client_id", "key_file"),
+    "mtls": ("client_cert_file", "client_key_file"),
+}
+_TOKENS = ("client-secret", "smart", "mtls")
+_AUTH_KEYS: dict[str, tuple[str, ...]] = {
+    "user": ("basic",),
+    "password_file": ("basic",),
+    "client_id": _TOKENS,
+    "client_secret_file": ("client-secret",),
+    "client_secret_method": ("client-secret",),
+    "key_file": ("smart",),
+    "key_id": ("smart",),
+    "token_url": _TOKENS,
+    "scopes": _TOKENS,
+}
+"""Key of [fhir] -> the values of auth that use it."""
+SCOPES = (
+    "system/Patient.rs",
+    "system/DocumentReference.crus",
+    "system/Binary.crud",
+    "system/Consent.crus",
+    "system/Provenance.crds",
+)
+"""What the kiosk does, as SMART 2 scopes."""
+
+
 class Fhir(_Section):
     """The record server."""
 
@@ -196,12 +243,51 @@ class Fhir(_Section):
         default="urn:lethe:photo",
         description="the identifier system URI for photographs (https://… or urn:…)",
     )
-    auth: Literal["none", "basic"] = Field(
-        default="none", description='"none" (a server on this machine only) or "basic"'
+    auth: Literal["none", "basic", "client-secret", "smart", "mtls"] = Field(
+        default="none",
+        description='"none" (a server on this machine only), "basic", "client-secret", "smart" or "mtls"',
     )
-    user: str | None = Field(default=None, max_length=100, description='the user name for auth = "basic"')
-    password_file: AbsolutePath | None = Field(
-        default=None, description='an absolute path of a file with the password, for auth = "basic"'
+    user: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^:\x00-\x1f\x7f]*$",
+        description='the user name for auth = "basic": 1 to 100 characters without a colon',
+    )
+    password_file: SecretFile | None = Field(default=None, description=_KEPT_IN)
+    client_id: str | None = Field(
+        default=None,
+        pattern=r"^[\x20-\x7e]+$",
+        max_length=200,
+        description="the client id that the authorization server gave, 1 to 200 characters of ASCII",
+    )
+    client_secret_file: SecretFile | None = Field(default=None, description=_KEPT_IN)
+    client_secret_method: Literal["basic", "post"] = Field(
+        default="basic", description='"basic" (in the header) or "post" (in the form)'
+    )
+    key_file: SecretFile | None = Field(
+        default=None, description=f"{_KEPT_IN}: the private key that signs, PEM"
+    )
+    key_id: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]+$",
+        max_length=200,
+        description="the kid of the public key in the JWKS; unset: its RFC 7638 thumbprint",
+    )
+    token_url: Endpoint | None = Field(
+        default=None,
+        description="the token endpoint, https://…; unset: what url/.well-known/smart-configuration says",
+    )
+    scopes: tuple[Scope, ...] = Field(
+        default=SCOPES,
+        strict=False,
+        description="a list of scopes, one string each; empty: the server decides",
+    )
+    client_cert_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of our certificate with its chain (PEM)"
+    )
+    client_key_file: SecretFile | None = Field(
+        default=None, description=f"{_KEPT_IN}: the key of client_cert_file, PEM"
     )
     ca_file: AbsolutePath | None = Field(
         default=None, description="an absolute path of the hospital's CA certificates (PEM)"
@@ -211,11 +297,31 @@ class Fhir(_Section):
 
     @model_validator(mode="after")
     def _auth_is_whole(self) -> Fhir:
-        if self.auth == "basic" and not (self.user and self.password_file):
-            raise ValueError('auth = "basic" needs user and password_file; allowed: both set')
+        needs = _AUTH_NEEDS[self.auth]
+        if not all(getattr(self, key) for key in needs):
+            both = " and ".join(needs)
+            raise ValueError(f'auth = "{self.auth}" needs {both}; allowed: both set')
         if self.auth == "none" and not is_loopback(urlsplit(self.url).hostname):
-            raise ValueError('auth = "none" away from this machine; allowed: auth = "basic"')
+            others = ", ".join(f'"{name}"' for name in _AUTH_NEEDS if name != "none")
+            raise ValueError(f'auth = "none" away from this machine; allowed: {others}')
+        for key, users in _AUTH_KEYS.items():
+            if key in self.model_fields_set and self.auth not in users:
+                known = " or ".join(f'auth = "{name}"' for name in users)
+                raise ValueError(f'{key} says nothing with auth = "{self.auth}"; allowed: with {known}')
+        if self.auth == "mtls" and self.client_id is None and {"token_url", "scopes"} & self.model_fields_set:
+            raise ValueError(
+                'token_url and scopes with auth = "mtls" need client_id; '
+                "allowed: client_id too (a token by certificate), or none of the three"
+            )
+        if bool(self.client_cert_file) != bool(self.client_key_file):
+            raise ValueError("client_cert_file and client_key_file belong together; allowed: both or neither")
         return self
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Key -> name or path of every secret file that is set."""
+        keys = ("password_file", "client_secret_file", "key_file", "client_key_file")
+        return {key: name for key in keys if (name := getattr(self, key))}
 
 
 class Delivery(_Section):

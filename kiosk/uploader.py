@@ -41,6 +41,13 @@ RESCAN_S = 5.0
 """The spool is looked at this often even when nobody says that something is ready."""
 SWEEP_S = 60.0
 """Between two looks for what does not belong into the spool."""
+_OF_THE_SERVER = frozenset(
+    {
+        *(Problem.UNREACHABLE, Problem.SERVER_BUSY, Problem.NOT_LET_IN, Problem.CONFIG),
+        *(Problem.CERTIFICATE, Problem.CLIENT_CERTIFICATE, Problem.CLOCK_DIFFERS),
+    }
+)
+"""What has nothing to do with one session: the next one would meet it too."""
 CRASHES = 5
 """A session whose delivery process dies this often in a row is parked."""
 
@@ -419,7 +426,7 @@ class Uploader:
 
     def _put_off(self, session: UUID, problem: Problem, due: float) -> None:
         self._attempts[session].due = due
-        if problem in (Problem.UNREACHABLE, Problem.SERVER_BUSY, Problem.NOT_LET_IN):
+        if problem in _OF_THE_SERVER:
             # One server serves all sessions: nobody else hurries it meanwhile.
             for other in self._attempts.values():
                 other.due = max(other.due, due)

@@ -25,6 +25,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "workflow.*": (*NOUNS, "events", "flow", "workflow*"),
     "consent_text": ("model",),
     "config": NOUNS,
+    "secret_files": NOUNS,
     "journal": (),
     "process": (),
     "page": ("page",),
@@ -68,6 +69,9 @@ FENCES = {
     "gpiozero": ("panel",),
     "pygame": ("touchui*",),
     "requests": ("fhir.client",),
+    "joserfc": ("fhir.assertion",),
+    "ssl": ("fhir.tls",),
+    "urllib3": ("fhir.client", "fhir.tls"),
     "fhir": ("fhir.resources",),
     "fhir_core": ("fhir.resources",),
     "simplejpeg": ("capture",),
@@ -134,8 +138,8 @@ def test_nobody_imports_the_wiring_but_main_and_the_demo() -> None:
 @pytest.mark.parametrize(
     ("start", "never"),
     [
-        ("kiosk.wiring.ui", ("fhir", "requests", "fpdf")),
-        ("kiosk.wiring.uploader", ("pygame", "gpiozero", "fhir", "requests", "numpy")),
+        ("kiosk.wiring.ui", ("fhir", "requests", "fpdf", "joserfc", "kiosk.secret_files")),
+        ("kiosk.wiring.uploader", ("pygame", "gpiozero", "fhir", "requests", "numpy", "joserfc")),
         ("kiosk.uploader", ("fhir", "requests", "fpdf", "pygame")),
     ],
 )

@@ -11,7 +11,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -21,9 +21,9 @@ from uuid import uuid4
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
 
-from kiosk.errors import ConfigError, DeliveryError, NotLetIn, NotProven, Rejected, Unreachable
+from kiosk.errors import ConfigError, DeliveryError, NotLetIn, NotProven, Problem, Rejected, Unreachable
+from kiosk.fhir import tls
 from kiosk.fhir.answers import (
     Resource,
     binary_data,
@@ -34,21 +34,15 @@ from kiosk.fhir.answers import (
     parse_retry_after,
     part,
 )
+from kiosk.fhir.auth import Auth, NoAuth
 
 FHIR_JSON = "application/fhir+json"
 JSON_LIMIT = 16 * 1024 * 1024
+TOKEN_LIMIT = 256 * 1024
 CHUNK = 64 * 1024
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,512}")
-
-
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
-    """HTTP Basic credentials; `password` is the content of its file, without the line end."""
-
-    user: str
-    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +51,19 @@ class _Answer:
     content_type: str
     body: bytearray
     retry_after: float | None
+    date: str | None = None
+
+
+class _TlsAdapter(HTTPAdapter):
+    """requests' adapter with our own TLS context; nothing is retried."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, ssl_context=self._context, **options)
+        self.poolmanager.pool_classes_by_scheme = {"https": tls.Pool}
 
 
 class FhirClient:
@@ -64,7 +71,9 @@ class FhirClient:
 
     base_url: https://..., or http:// to a loopback address only (else ConfigError).
     timeout: seconds to connect and between two reads; `deadline`: seconds for one whole answer.
+    auth: what lets a request in, here and at the token endpoint that it names.
     ca_file: PEM file of the certificate authorities to trust; None: the list of the certifi package.
+    client_certificate: our side of mutual TLS, where the server asks for it.
     Raises errors.DeliveryError subclasses from every request; NotLetIn where it was not this FHIR server that
     answered, or not as one: 401, 403, a redirect, a sign-in page, 404 at an address that every one has.
     """
@@ -73,10 +82,11 @@ class FhirClient:
         self,
         base_url: str,
         *,
-        auth: BasicAuth | None = None,
+        auth: Auth | None = None,
         timeout: tuple[float, float] = (5.0, 30.0),
         deadline: float = 300.0,
         ca_file: str | None = None,
+        client_certificate: tls.ClientCertificate | None = None,
     ) -> None:
         self.base_url = _checked_base(base_url)
         self._timeout = timeout
@@ -85,10 +95,9 @@ class FhirClient:
         # Neither proxies nor .netrc nor CA bundles of the environment: only what the configuration says.
         self._http.trust_env = False
         self._http.verify = ca_file or True
-        self._http.auth = HTTPBasicAuth(auth.user.encode(), auth.password.encode()) if auth else None
-        adapter = HTTPAdapter(max_retries=0)
-        self._http.mount("https://", adapter)
-        self._http.mount("http://", adapter)
+        self._auth = auth or NoAuth()
+        self._http.mount("https://", _TlsAdapter(tls.context(ca_file, client_certificate)))
+        self._http.mount("http://", HTTPAdapter(max_retries=0))
 
     def __enter__(self) -> FhirClient:
         return self
@@ -224,6 +233,44 @@ class FhirClient:
         return resource
 
     def _send(
+        self, method: str, url: str, label: str, *, headers: Mapping[str, str], **request: Any
+    ) -> _Answer:
+        """One attempt with our credentials; after a 401 in mid-session a second one, with a fresh token.
+
+        Only what is safe to repeat is sent again: of anything else the outcome is unknown.
+        """
+
+        def once() -> _Answer:
+            shown = {**headers, **self._auth.headers(self._exchange)}
+            answer = self._once(method, url, label, headers=shown, **request)
+            if tls.wants_certificate(answer.status, answer.content_type, answer.body):
+                raise NotLetIn(
+                    f"{method} {label}: 400 about our certificate", problem=Problem.CLIENT_CERTIFICATE
+                )
+            return answer
+
+        answer = once()
+        if answer.status != 401 or not self._auth.renew():
+            return answer
+        asks = method in ("GET", "PUT", "DELETE") or url.endswith("/_search")
+        if not asks or not isinstance(request.get("body"), bytes | bytearray | None):
+            raise Unreachable(f"{method} {label}: 401, the token was no longer accepted; not repeated")
+        return once()
+
+    def _exchange(
+        self, method: str, url: str, label: str, headers: Mapping[str, str], body: bytes | None
+    ) -> _Answer:
+        """A request to the authorization server, without the record's credentials. See auth.Exchange."""
+        try:
+            _checked_base(url.partition("?")[0])
+            return self._once(method, url, label, headers=headers, limit=TOKEN_LIMIT, body=body)
+        except ConfigError:
+            failure = NotLetIn(f"{method} {label}: its address is neither https nor on this machine")
+        except NotProven as e:
+            failure = NotLetIn(e.detail)
+        raise failure
+
+    def _once(
         self,
         method: str,
         url: str,
@@ -264,13 +311,12 @@ class FhirClient:
                         response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
                         content,
                         parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
+                        response.headers.get("Date"),
                     )
-        except requests.exceptions.SSLError:
-            failure = Unreachable(f"{method} {label}: certificate not trusted or TLS failed")
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             failure = Unreachable(f"{method} {label}: timed out")
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
-            failure = Unreachable(f"{method} {label}: no answer")
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as e:
+            failure = tls.failure(e, f"{method} {label}") or Unreachable(f"{method} {label}: no answer")
         # Raised out here: the library's error quotes the url, and must not be chained.
         raise failure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from kiosk.config import Settings
 from kiosk.errors import ConfigError
 from kiosk.journal import Journal
 from kiosk.process import die_with_parent, hardening, quiet_tracebacks
+from kiosk.wiring.record import check_secrets
 from kiosk.wiring.spool import group_id, open_spool
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -38,6 +40,7 @@ def run(settings: Settings, config: Path, parent: int | None = None) -> int:
     quiet_tracebacks()
     if parent is not None:
         die_with_parent(parent)
+    check_secrets(settings.fhir)
     asyncio.run(_serve(settings, config))
     return 0
 
@@ -164,7 +167,13 @@ def run_delivery(settings: Settings, session: UUID, key_fd: int, parent: int) ->
         sys.stdout.write(line)
         sys.stdout.flush()
 
-    with _client(settings) as client:
+    try:
+        opened = _client(settings)
+    except ConfigError as e:
+        # Not a crash: crashes are counted, and park the session.
+        write(json.dumps(delivery.Outcome(delivery.Verdict.RETRY, e.problem).to_message()) + "\n")
+        raise
+    with opened as client:
         filing = Filing(settings.fhir.photo_system, settings.station.name)
         destination = FhirDestination(client, filing)
         delivery.run(session, open_spool(settings), key_fd, destination, write)
@@ -184,17 +193,6 @@ def run_lookup(settings: Settings, fd: int, parent: int) -> int:
 
 
 def _client(settings: Settings) -> Any:
-    from kiosk.fhir.client import BasicAuth, FhirClient
+    from kiosk.wiring.record import open_client
 
-    fhir = settings.fhir
-    auth = None
-    if fhir.auth == "basic" and fhir.user and fhir.password_file:
-        auth = BasicAuth(fhir.user, _secret(Path(fhir.password_file)))
-    return FhirClient(fhir.url, auth=auth, timeout=(fhir.connect_s, fhir.read_s), ca_file=fhir.ca_file)
-
-
-def _secret(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError((f"{path}: [fhir] password_file cannot be read; allowed: a text file",)) from None
+    return open_client(settings.fhir)

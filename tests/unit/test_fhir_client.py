@@ -18,7 +18,8 @@ import pytest
 
 from kiosk import errors
 from kiosk.fhir.answers import creates_by_put, is_id, parse_retry_after, token
-from kiosk.fhir.client import BasicAuth, FhirClient
+from kiosk.fhir.auth import BasicAuth
+from kiosk.fhir.client import FhirClient
 
 SECRET = "MARKER-SECRET"
 FOUND = json.dumps(
