@@ -1,4 +1,4 @@
-"""The command `kiosk`: ui | uploader | demo | config check | staff pin. The place that wires parts together.
+"""The command `kiosk`: ui | uploader | demo | config check | audit verify | staff pin. Wires parts together.
 
 Imports are local to each command: the ui must never load what only the uploader needs, and a delivery
 process must start fast.
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     uploader.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     uploader.add_argument("--deliver", type=UUID, metavar="SESSION", help=argparse.SUPPRESS)
     uploader.add_argument("--key-fd", type=int, help=argparse.SUPPRESS)
+    uploader.add_argument("--head", help=argparse.SUPPRESS)
     uploader.add_argument("--directory", type=int, metavar="FD", help=argparse.SUPPRESS)
     uploader.set_defaults(run=_uploader)
 
@@ -72,6 +73,22 @@ def _parser() -> argparse.ArgumentParser:
     check = config.add_parser("check", help="print every complaint about a kiosk.toml")
     check.add_argument("file", type=Path)
     check.set_defaults(run=_config_check)
+
+    audit = commands.add_parser("audit", help="the audit log").add_subparsers(required=True)
+    verify = audit.add_parser("verify", help="find every change, removal and cut of an audit log")
+    verify.add_argument(
+        "file", type=Path, help="audit.jsonl, or what a collector made of it: one boot's entries"
+    )
+    verify.add_argument(
+        *("--anchors", "--anchor"),
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="what the record server has: a Bundle of AuditEvents, one AuditEvent, or JSON lines of heads",
+    )
+    verify.set_defaults(run=_audit_verify)
 
     staff = commands.add_parser("staff", help="who may sign in").add_subparsers(required=True)
     pin = staff.add_parser("pin", help="read a PIN and print its hash for the staff file")
@@ -103,7 +120,9 @@ def _uploader(arguments: argparse.Namespace) -> int:
     harden()
     settings = config.load(arguments.config)
     if arguments.deliver is not None:
-        return uploader.run_delivery(settings, arguments.deliver, arguments.key_fd, arguments.parent)
+        return uploader.run_delivery(
+            settings, arguments.deliver, arguments.key_fd, arguments.parent, arguments.head
+        )
     if arguments.directory is not None:
         return uploader.run_lookup(settings, arguments.directory, arguments.parent)
     return uploader.run(settings, arguments.config, arguments.parent)
@@ -129,6 +148,12 @@ def _config_check(arguments: argparse.Namespace) -> int:
     config.load(arguments.file)
     sys.stdout.write(f"{arguments.file}: good\n")
     return 0
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    from kiosk import audit_check
+
+    return audit_check.run(arguments.file, arguments.anchors, sys.stdout.write)
 
 
 def _staff_pin(arguments: argparse.Namespace) -> int:
