@@ -27,6 +27,7 @@ QUEUE_MAX = 4096
 _PRI = 10 * 8 + 5
 _CONNECT_S = 10.0
 _SEND_S = 20.0
+_GOODBYE_S = 1.0
 _SETTLE_S = 0.3
 """TLS 1.3 tells a client only after the handshake that its certificate was refused."""
 _STEADY_S = 10.0
@@ -136,10 +137,7 @@ class SyslogStream:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_SEND_S * 1000))
             return await self._send_until_lost(reader, writer)
         finally:
-            writer.close()
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await writer.wait_closed()
+            await _close(writer)
 
     async def _send_until_lost(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
         lost = asyncio.ensure_future(_until_closed(reader))
@@ -175,6 +173,17 @@ class SyslogStream:
         if self._said != (up, why):
             self._said = (up, why)
             self._on_line(up, why)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Say goodbye as TLS does, and hang up when it is not returned."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE_S):
+            await writer.wait_closed()
+    writer.transport.abort()
+    # The loop closes the socket in its next turn.
+    await asyncio.sleep(0)
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:

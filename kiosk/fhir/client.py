@@ -129,6 +129,8 @@ class FhirClient:
     def write(self, resource: Resource, id: str | None = None) -> None:
         """Create one resource: PUT under `id` (R4, update as create), or POST where it is None."""
         kind = str(resource["resourceType"])
+        if not (id is None or is_id(id)):
+            raise Rejected(f"PUT {kind}: not an id")
         method, place = ("POST", kind) if id is None else ("PUT", f"{kind}/{id}")
         headers = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON, "Prefer": "return=minimal"}
         body = json.dumps(resource).encode()
