@@ -85,8 +85,16 @@ class Collector:
     """rsyslogd on a free loopback port; stays on that port when it is stopped and started again."""
 
     def __init__(
-        self, directory: Path, authority: Authority, certificate: tuple[Path, Path], peer: str | None = None
+        self,
+        directory: Path,
+        authority: Authority,
+        certificate: tuple[Path, Path],
+        peer: str | None = None,
+        *,
+        templates: str = "",
+        rule: str = "",
     ) -> None:
+        """`templates` and `rule`: more of rsyslog's configuration, outside and inside the ruleset."""
         self._directory = directory
         found = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin")
         assert found, "rsyslogd is missing: scripts/setup.sh tests installs it"
@@ -98,6 +106,7 @@ class Collector:
         self.port = 0
         self._files = (authority.file, *certificate)
         self._peer = peer
+        self._more = (templates, rule)
         self._process: subprocess.Popen[bytes] | None = None
 
     def _configuration(self) -> str:
@@ -105,6 +114,7 @@ class Collector:
         mode = "anon" if self._peer is None else "x509/name"
         peer = "" if self._peer is None else f'permittedPeer="{self._peer}"'
         data = "%structured-data%"
+        templates, rule = self._more
         return f"""
 global(workDirectory="{self._directory}" defaultNetstreamDriver="gtls"
        defaultNetstreamDriverCAFile="{ca}" defaultNetstreamDriverCertFile="{certificate}"
@@ -113,7 +123,9 @@ module(load="imtcp" streamDriver.name="gtls" streamDriver.mode="1" streamDriver.
 template(name="entry" type="string" string="%msg%\\n")
 template(name="header" type="string"
          string="%pri% %timestamp:::date-rfc3339% %hostname% %app-name% %procid% %msgid% {data}\\n")
+{templates}
 ruleset(name="in") {{
+    {rule}
     action(type="omfile" file="{self.messages}" template="entry")
     action(type="omfile" file="{self.raw}" template="header")
 }}

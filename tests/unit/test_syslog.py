@@ -104,6 +104,23 @@ def test_every_entry_arrives_as_it_was_written(collector: Collector, authority: 
     assert datetime.fromisoformat(when) == datetime.fromisoformat(wall)
 
 
+def test_what_the_page_for_auditors_tells_rsyslog_to_do(tmp_path: Path, authority: Authority) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    (block,) = [part for part in page.split("```") if "lethe-file" in part]
+    *templates, rule = block.strip().replace("/var/log/lethe", str(tmp_path / "logs")).splitlines()
+    certificate = authority.certify("collector", "127.0.0.1")
+    with Collector(tmp_path, authority, certificate, templates="\n".join(templates), rule=rule) as collector:
+        kiosk = Kiosk(collector.port, tls_context(authority.file))
+        written = tmp_path / "logs" / "ward-4" / f"{BOOT}.jsonl"
+
+        async def story() -> None:
+            kiosk.log.append(Action.SIGN_IN)
+            await until(lambda: written.exists() and written.read_bytes().count(b"\n") == 2)
+
+        kiosk.play(story)
+    assert written.read_bytes().splitlines() == kiosk.log.lines()
+
+
 def test_a_collector_that_goes_away_and_comes_back(collector: Collector, authority: Authority) -> None:
     kiosk = Kiosk(collector.port, tls_context(authority.file))
 
