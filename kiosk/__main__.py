@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     uploader.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     uploader.add_argument("--deliver", type=UUID, metavar="SESSION", help=argparse.SUPPRESS)
     uploader.add_argument("--key-fd", type=int, help=argparse.SUPPRESS)
+    uploader.add_argument("--head", help=argparse.SUPPRESS)
     uploader.add_argument("--directory", type=int, metavar="FD", help=argparse.SUPPRESS)
     uploader.set_defaults(run=_uploader)
 
@@ -81,6 +82,22 @@ def _parser() -> argparse.ArgumentParser:
     jwks = fhir.add_parser("jwks", help="print the public key of [fhir] key_file, to be registered (JWKS)")
     _config(jwks)
     jwks.set_defaults(run=_fhir_jwks)
+
+    audit = commands.add_parser("audit", help="the audit log").add_subparsers(required=True)
+    verify = audit.add_parser("verify", help="find every change, removal and cut of an audit log")
+    verify.add_argument(
+        "file", type=Path, help="audit.jsonl, or what a collector made of it: one boot's entries"
+    )
+    verify.add_argument(
+        *("--anchors", "--anchor"),
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="what the record server has: a Bundle of AuditEvents, one AuditEvent, or JSON lines of heads",
+    )
+    verify.set_defaults(run=_audit_verify)
 
     staff = commands.add_parser("staff", help="who may sign in").add_subparsers(required=True)
     pin = staff.add_parser("pin", help="read a PIN and print its hash for the staff file")
@@ -117,7 +134,9 @@ def _uploader(arguments: argparse.Namespace) -> int:
 
     settings = config.load(arguments.config)
     if arguments.deliver is not None:
-        return uploader.run_delivery(settings, arguments.deliver, arguments.key_fd, arguments.parent)
+        return uploader.run_delivery(
+            settings, arguments.deliver, arguments.key_fd, arguments.parent, arguments.head
+        )
     if arguments.directory is not None:
         return uploader.run_lookup(settings, arguments.directory, arguments.parent)
     return uploader.run(settings, arguments.config, arguments.parent)
@@ -166,6 +185,12 @@ def _fhir_jwks(arguments: argparse.Namespace) -> int:
     jwks = signing_key(config.load(arguments.config).fhir).jwks()
     sys.stdout.write(json.dumps(jwks, indent=2) + "\n")
     return 0
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    from kiosk import audit_check
+
+    return audit_check.run(arguments.file, arguments.anchors, sys.stdout.write)
 
 
 def _staff_pin(arguments: argparse.Namespace) -> int:

@@ -368,6 +368,36 @@ class Seal(_Section):
     )
 
 
+class Audit(_Section):
+    """Where audit entries go besides the kiosk's own log. No syslog_host: nowhere."""
+
+    syslog_host: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$",
+        description="the collector's host name or address as its certificate says it",
+    )
+    syslog_port: int = Field(default=6514, ge=1, le=65535, description="a TCP port from 1 to 65535")
+    syslog_ca_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of the CA certificates (PEM) of the collector"
+    )
+    syslog_cert_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of the kiosk's own certificate (PEM), if one is asked for"
+    )
+    syslog_key_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of that certificate's key (PEM), not encrypted"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Audit:
+        if self.syslog_host and not self.syslog_ca_file:
+            raise ValueError("syslog_host needs syslog_ca_file; allowed: both set")
+        if bool(self.syslog_cert_file) != bool(self.syslog_key_file):
+            raise ValueError("syslog_cert_file and syslog_key_file go together; allowed: both set, or none")
+        if not self.syslog_host and (self.syslog_ca_file or self.syslog_cert_file):
+            raise ValueError("files for a collector without syslog_host; allowed: syslog_host set")
+        return self
+
+
 class Settings(_Section):
     """The whole configuration, frozen."""
 
@@ -381,6 +411,7 @@ class Settings(_Section):
     staff: Staff = Staff()
     fhir: Fhir
     delivery: Delivery = Delivery()
+    audit: Audit = Audit()
     timeouts: Timeouts = Timeouts()
 
     @model_validator(mode="after")

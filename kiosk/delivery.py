@@ -18,6 +18,7 @@ from uuid import UUID
 
 from kiosk.destinations.base import Destination
 from kiosk.errors import CannotOpen, DeliveryError, KioskError, Problem, SealError, ServerBusy, SpoolError
+from kiosk.heads import SignedHead
 from kiosk.model import Photo, Receipt, Session, Stage
 from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_sealed
 from kiosk.spool import Item, Spool
@@ -33,7 +34,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt. `receipt` with DELIVERED only; `retry_after` in seconds, if one was asked."""
+    """The end of one attempt. `receipt` with DELIVERED only; `retry_after` in seconds, if one was asked.
+
+    problem: why it is not delivered; with DELIVERED, why the audit's head is not anchored, or None.
+    """
 
     verdict: Verdict
     problem: Problem | None = None
@@ -106,11 +110,15 @@ def deliver(
     key: memoryview,
     destination: Destination,
     report: Callable[[dict[str, Any]], None],
+    head: SignedHead | None = None,
 ) -> Outcome:
-    """Open, deliver and prove one session. Every end is an Outcome; the spool is left as it is."""
+    """Open, deliver and prove one session, then anchor `head`. Every end is an Outcome.
+
+    The spool is left as it is.
+    """
     try:
         with spool.lock(session):
-            return _deliver(session, spool, PrivateKey.from_buffer(key), destination, report)
+            return _deliver(session, spool, PrivateKey.from_buffer(key), destination, report, head)
     except ServerBusy as e:
         return Outcome(Verdict.RETRY, e.problem, e.retry_after)
     except (DeliveryError, SealError) as e:
@@ -128,6 +136,7 @@ def _deliver(
     key: PrivateKey,
     destination: Destination,
     report: Callable[[dict[str, Any]], None],
+    head: SignedHead | None,
 ) -> Outcome:
     items = {item.item: item for item in spool.items(session)}
     manifest = _manifest(session, spool, key, list(items.values()))
@@ -142,6 +151,14 @@ def _deliver(
         report({"stage": stage.value})
 
     receipt = destination.deliver(manifest, open_photo, progress)
+    if head is None:
+        return Outcome(Verdict.DELIVERED, receipt=receipt)
+    # Said before anchoring is tried: whatever becomes of that, the session is proven.
+    report({"proof": receipt_to_message(receipt)})
+    try:
+        destination.anchor(manifest, receipt, head)
+    except DeliveryError as e:
+        return Outcome(Verdict.DELIVERED, e.problem, receipt=receipt)
     return Outcome(Verdict.DELIVERED, receipt=receipt)
 
 
@@ -169,8 +186,9 @@ def run(
     key_fd: int,
     destination: Destination,
     write: Callable[[str], None],
+    head: SignedHead | None = None,
 ) -> None:
-    """The delivery process: read the key, deliver, report."""
+    """The delivery process: read the key, deliver, anchor, report."""
 
     def report(message: dict[str, Any]) -> None:
         write(json.dumps(message) + "\n")
@@ -180,4 +198,4 @@ def run(
     except KioskError as e:
         report(Outcome(Verdict.PARK, e.problem).to_message())
         return
-    report(deliver(session, spool, key, destination, report).to_message())
+    report(deliver(session, spool, key, destination, report, head).to_message())

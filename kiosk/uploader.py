@@ -399,10 +399,13 @@ class Uploader:
             self._park(session, Problem.INTERNAL)
             return
         receipt = outcome.receipt
-        parts.audit.append(Action.DELIVERED, session=session, count=receipt.photos)
+        said = "ok" if outcome.problem is None else "not-anchored"
+        parts.audit.append(Action.DELIVERED, session=session, outcome=said, count=receipt.photos)
         parts.spool.forget(session)
         parts.keys.forget(session)
         parts.journal.say("wiped", session=session)
+        if outcome.problem is not None:
+            parts.journal.say("not-anchored", session=session, problem=outcome.problem.code)
         parts.journal.say(
             "receipt",
             session=session,

@@ -41,6 +41,23 @@ find_python() {
     done
 }
 
+mask_service() { # UNIT: so that installing its package starts nothing, now or at the next boot
+    local unit=/etc/systemd/system/$1 root=()
+    if [ ! -d /etc/systemd/system ] || [ -e "$unit" ] || [ -L "$unit" ]; then
+        return
+    fi
+    say "Masking $1 (root is needed for that too): the tests start their own, on loopback"
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "Please run as root first: ln -s /dev/null $unit" >&2
+            return
+        fi
+        root=(sudo)
+    fi
+    "${root[@]}" ln -s /dev/null "$unit"
+    echo "To undo it: rm $unit"
+}
+
 make_venv() {
     local python
     python=$(find_python)
@@ -93,6 +110,12 @@ case $what in
         fi
         install_python_packages peers
         install_node_packages tests/peers/oauth .venv/peers-oauth "the authorization server that the tests talk to"
+        if ! PATH=$PATH:/usr/sbin command -v rsyslogd >/dev/null; then
+            mask_service rsyslog.service
+            need_packages "the syslog collector that the tests stream to" rsyslog rsyslog-gnutls
+        elif ! compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null; then
+            need_packages "TLS for the syslog collector that the tests stream to" rsyslog-gnutls
+        fi
         ;;
     *)
         echo "unknown: $what; allowed: demo, dev, tests" >&2

@@ -64,7 +64,7 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
     }
     if options.template is not None:
         given = config.load(options.template).model_dump(mode="json", exclude_unset=True)
-        for name in ("station", "camera", "panel", "seal", "timeouts"):
+        for name in ("station", "camera", "panel", "seal", "audit", "timeouts"):
             sections.setdefault(name, {}).update(given.get(name, {}))
     path = directory / "kiosk.toml"
     path.write_text("\n".join(_section(name, values) for name, values in sections.items()), encoding="utf-8")

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from kiosk.consent_text import ENGLISH, ConsentText, wording_of
+from kiosk.destinations.audit_trail import AUDIT_EVENT, record_delivery
 from kiosk.destinations.base import OpenPhoto, Progress, make_receipt, wipe
 from kiosk.destinations.second_copies import (
     BINARY,
@@ -46,6 +47,7 @@ from kiosk.fhir.codes import PURPOSES
 from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id
 from kiosk.fhir.photos import JPEG, photo_transaction
 from kiosk.fhir.resources import Filing, validate
+from kiosk.heads import SignedHead
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
 from kiosk.report import consent_form_pdf
 
@@ -111,6 +113,11 @@ class FhirDestination:
         # The server's own time of storing, so that a second proof gives an equal receipt.
         when = max((at for at in map(_last_updated, stored) if at), default=None)
         return make_receipt(session, self.name, when or self._now())
+
+    def anchor(self, session: Session, receipt: Receipt, head: SignedHead) -> None:
+        """Write the session's AuditEvent; see Destination.anchor and destinations/audit_trail.py."""
+        put = self._may_put(AUDIT_EVENT)
+        record_delivery(self._client, self._filing, session, receipt, head, put=put)
 
     def _form(self, session: Session) -> bytes:
         wording = wording_of(session.consent, self._wordings)

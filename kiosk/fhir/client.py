@@ -8,6 +8,7 @@ Source: FHIR R4 http.html (search by POST, Prefer, transaction, delete).
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -133,6 +134,21 @@ class FhirClient:
             raise error_for_status(
                 answer.status, f"DELETE {resource_type}: {answer.status}", answer.retry_after
             )
+
+    def write(self, resource: Resource, id: str | None = None) -> None:
+        """Create one resource: PUT under `id` (R4, update as create), or POST where it is None."""
+        kind = str(resource["resourceType"])
+        if not (id is None or is_id(id)):
+            raise Rejected(f"PUT {kind}: not an id")
+        method, place = ("POST", kind) if id is None else ("PUT", f"{kind}/{id}")
+        headers = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON, "Prefer": "return=minimal"}
+        body = json.dumps(resource).encode()
+        url = f"{self.base_url}/{place}"
+        answer = self._send(method, url, kind, body=body, headers=headers, limit=JSON_LIMIT)
+        if answer.status == 200 and answer.content_type in _PAGES:
+            raise NotLetIn(f"{method} {kind}: 200 with a page")
+        if answer.status not in (200, 201):
+            raise error_for_status(answer.status, f"{method} {kind}: {answer.status}", answer.retry_after)
 
     def local(self, url: str) -> str:
         """`Type/id` of a reference to this server, without its base and version; others as they came."""

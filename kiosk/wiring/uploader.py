@@ -8,21 +8,26 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from kiosk import audit
-from kiosk.audit import AuditLog
+from kiosk.audit import Action, AuditLog
 from kiosk.config import Settings
 from kiosk.errors import ConfigError
+from kiosk.heads import HeadSigner, SignedHead
 from kiosk.journal import Journal
 from kiosk.process import die_with_parent, hardening, quiet_tracebacks
 from kiosk.wiring.record import check_secrets
 from kiosk.wiring.spool import group_id, open_spool
+
+if TYPE_CHECKING:
+    from kiosk.syslog import SyslogStream
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
 """No clock that shows less can be right: this code is younger."""
@@ -62,19 +67,28 @@ async def _serve(settings: Settings, config: Path) -> None:
     url = urlsplit(settings.fhir.url)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     staff = StaffList.load(Path(settings.staff.file))
+    keys = _keys()
+    boot = UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    signer = HeadSigner(settings.station.id, boot, keys.signing_key())
+    stream = _stream(settings, journal, lambda count: _tell_dropped(log, count))
+    log = _audit(settings, journal, boot, signer.public_key, stream)
     uploader = Uploader(
         Parts(
             spool=open_spool(settings),
-            keys=_keys(),
+            keys=keys,
             sign_in=SignIn(
                 staff,
                 max_tries=settings.staff.max_tries,
                 lock_seconds=settings.staff.lock_seconds,
                 clock=time.monotonic,
             ),
-            audit=_audit(settings, journal),
+            audit=log,
             journal=journal,
-            starter=Children(config, attempt_s=settings.delivery.attempt_s),
+            starter=Children(
+                config,
+                attempt_s=settings.delivery.attempt_s,
+                head=lambda: signer.sign(log.head.seq, log.head.hash),
+            ),
             reachable=lambda: tcp_reachable(host, port, settings.fhir.connect_s),
             clock_set=clock_set,
             backoff=Backoff(settings.delivery.first_retry_s, settings.delivery.max_retry_s),
@@ -98,6 +112,8 @@ async def _serve(settings: Settings, config: Path) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(uploader.run())
             group.create_task(server.serve())
+            if stream is not None:
+                group.create_task(stream.run())
             notify("READY=1")
             journal.say("uploader-ready")
     except asyncio.CancelledError:
@@ -116,21 +132,52 @@ def _keys() -> Any:
     return keys
 
 
-def _audit(settings: Settings, journal: Journal) -> AuditLog:
+def _audit(
+    settings: Settings, journal: Journal, boot: UUID, public_key: bytes, stream: SyslogStream | None
+) -> AuditLog:
     """The chain of this boot, continued where a killed uploader left it. The file is in memory (/run)."""
     path = Path(settings.link.socket).with_name("audit.jsonl")
     lines = path.read_bytes().splitlines() if path.exists() else []
-    faults = audit.verify(lines)
-    if faults:
-        journal.say("audit-broken", number=len(faults))
+    before = audit.survey(lines)
+    if before.faults:
+        journal.say("audit-broken", number=len(before.faults))
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    return AuditLog(
-        settings.station.id,
-        UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()),
-        lambda line: _append(fd, line, journal),
-        wall_trusted=clock_set,
-        head=audit.head_of(lines),
+
+    def sink(line: bytes) -> None:
+        _append(fd, line, journal)
+        if stream is not None:
+            stream.offer(line)
+
+    log = AuditLog(settings.station.id, boot, sink, wall_trusted=clock_set, head=before.head)
+    if not before.keys:
+        log.start(public_key)
+    elif list(before.keys.values())[-1] != public_key.hex():
+        # The key file went with the service manager, and the log stayed.
+        log.start(public_key, outcome="key-renewed")
+    return log
+
+
+def _stream(settings: Settings, journal: Journal, on_dropped: Callable[[int], None]) -> SyslogStream | None:
+    """What sends entries to the collector, where one is configured. Raises ConfigError."""
+    to = settings.audit
+    if to.syslog_host is None or to.syslog_ca_file is None:
+        return None
+    from kiosk.schedule import Backoff
+    from kiosk.syslog import SyslogStream, tls_context
+
+    own = [Path(file) if file else None for file in (to.syslog_cert_file, to.syslog_key_file)]
+    return SyslogStream(
+        to.syslog_host,
+        to.syslog_port,
+        tls_context(Path(to.syslog_ca_file), *own),
+        on_line=lambda up, why: journal.say("syslog", online=up, reason=why),
+        on_dropped=on_dropped,
+        backoff=Backoff(settings.delivery.first_retry_s, settings.delivery.max_retry_s),
     )
+
+
+def _tell_dropped(log: AuditLog, count: int) -> None:
+    log.append(Action.SYSLOG_DROPPED, count=min(count, audit.COUNT_MAX))
 
 
 def _append(fd: int, line: bytes, journal: Journal) -> None:
@@ -154,8 +201,8 @@ def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         sys.excepthook(type(error), error, error.__traceback__)
 
 
-def run_delivery(settings: Settings, session: UUID, key_fd: int, parent: int) -> int:
-    """One delivery process."""
+def run_delivery(settings: Settings, session: UUID, key_fd: int, parent: int, head: str | None) -> int:
+    """One delivery process. `head`: the signed head to anchor, as JSON."""
     from kiosk import delivery
     from kiosk.destinations.fhir import FhirDestination
     from kiosk.fhir.resources import Filing
@@ -176,7 +223,8 @@ def run_delivery(settings: Settings, session: UUID, key_fd: int, parent: int) ->
     with opened as client:
         filing = Filing(settings.fhir.photo_system, settings.station.name)
         destination = FhirDestination(client, filing)
-        delivery.run(session, open_spool(settings), key_fd, destination, write)
+        anchor = None if head is None else SignedHead.from_json(head)
+        delivery.run(session, open_spool(settings), key_fd, destination, write, anchor)
     return 0
 
 

@@ -185,6 +185,36 @@ def test_secret_files_that_are_here_are_checked(tmp_path: Path, capsys: pytest.C
     assert main(["config", "check", str(path)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('syslog_host = "h"', "needs syslog_ca_file"),
+        ('syslog_ca_file = "/etc/ca.pem"', "without syslog_host"),
+        ('syslog_host = "h"\nsyslog_ca_file = "/ca"\nsyslog_cert_file = "/c"', "go together"),
+        ('syslog_host = "h"\nsyslog_ca_file = "/ca"\nsyslog_key_file = "/k"', "go together"),
+        ('syslog_host = "h"\nsyslog_ca_file = "ca.pem"', "an absolute path"),
+        ('syslog_host = "user@h/x"', "host name or address"),
+        ('syslog_host = "-h"', "host name or address"),
+        ("syslog_port = 0", "from 1 to 65535"),
+        ('syslog_port = "6514"', "from 1 to 65535"),
+        ("syslog_tls = false", "not known here"),
+    ],
+)
+def test_a_collector_is_whole_or_not_there(lines: str, says: str, tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8").replace("[audit] ", f"[audit]\n{lines}\n#")
+    (found,) = complaints(text, tmp_path)
+    assert "[audit]" in found
+    assert says in found
+
+
+@pytest.mark.parametrize("host", ["syslog.hospital.example", "10.0.0.7", "::1", "fd00::7", "h"])
+def test_a_collector_has_a_name_or_an_address(host: str, tmp_path: Path) -> None:
+    lines = f'syslog_host = "{host}"\nsyslog_ca_file = "/ca.pem"'
+    path = tmp_path / "kiosk.toml"
+    path.write_text(EXAMPLE.read_text(encoding="utf-8").replace("[audit] ", f"[audit]\n{lines}\n#"))
+    assert load(path).audit.syslog_host == host
+
+
 def test_the_example_is_complete_and_shows_the_defaults() -> None:
     settings = load(EXAMPLE)
     text = EXAMPLE.read_text(encoding="utf-8")

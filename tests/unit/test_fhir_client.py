@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    do_GET = do_POST = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, format: str, *args: object) -> None:
         """Tests read `seen` instead."""
@@ -126,7 +126,12 @@ def delete(client: FhirClient) -> object:
     return None
 
 
-CALLS: list[Callable[[FhirClient], object]] = [search, post, read, fetch, about, delete]
+def write(client: FhirClient) -> object:
+    client.write({"resourceType": "AuditEvent", "secret": SECRET}, SECRET)
+    return None
+
+
+CALLS: list[Callable[[FhirClient], object]] = [search, post, read, fetch, about, delete, write]
 
 
 def assert_silent(error: BaseException) -> None:
@@ -367,7 +372,34 @@ def test_not_an_id_to_delete(client: FhirClient, stub: Stub) -> None:
     assert stub.seen == []
 
 
-@pytest.mark.parametrize("call", [fetch, delete])
+@pytest.mark.parametrize("status", [200, 201])
+def test_written_under_an_id_or_without_one(client: FhirClient, stub: Stub, status: int) -> None:
+    stub.status, stub.body = status, b""
+    client.write({"resourceType": "AuditEvent"})
+    client.write({"resourceType": "AuditEvent", "id": "a-1"}, "a-1")
+    assert [(s.method, s.path) for s in stub.seen] == [
+        ("POST", "/fhir/AuditEvent"),
+        ("PUT", "/fhir/AuditEvent/a-1"),
+    ]
+    assert json.loads(stub.seen[1].body) == {"resourceType": "AuditEvent", "id": "a-1"}
+    assert stub.seen[1].headers["Content-Type"] == "application/fhir+json"
+
+
+@pytest.mark.parametrize("status", [204, 404, 405, 422])
+def test_anything_else_is_not_written(client: FhirClient, stub: Stub, status: int) -> None:
+    stub.status, stub.body = status, b""
+    with pytest.raises(errors.Rejected) as raised:
+        write(client)
+    assert_silent(raised.value)
+
+
+def test_not_an_id_to_write(client: FhirClient, stub: Stub) -> None:
+    with pytest.raises(errors.Rejected):
+        client.write({"resourceType": "AuditEvent"}, "../Patient")
+    assert stub.seen == []
+
+
+@pytest.mark.parametrize("call", [fetch, delete, write])
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/xhtml+xml"])
 def test_a_sign_in_page_is_no_bytes(
     client: FhirClient, stub: Stub, call: Callable[[FhirClient], object], kind: str

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,35 @@ def test_delivered_is_unlinked_its_key_forgotten_and_told(tmp_path: Path) -> Non
     assert wiped < receipt
     actions = [json.loads(line)["action"] for line in bench.audit.lines()]
     assert actions == ["sign-in", "session-opened", "committed", "delivered"]
+
+
+def test_not_anchored_is_said_and_holds_up_nothing(tmp_path: Path) -> None:
+    class Unanchored(Starter):
+        async def deliver(self, session: UUID, key: memoryview, on_stage: Callable[[Stage], None]) -> Outcome:
+            return replace(await super().deliver(session, key, on_stage), problem=Problem.REJECTED)
+
+    async def story(bench: Bench) -> None:
+        await bench.commits()
+        await until(lambda: "delivered" in bench.peer.stages())
+        assert bench.spool.ready() == []
+        assert bench.keys.sessions() == frozenset()
+
+    bench = play(tmp_path, Unanchored(), story)
+    last = json.loads(bench.audit.lines()[-1])
+    assert (last["action"], last["outcome"]) == ("delivered", "not-anchored")
+    said = next(m for m in bench.said() if m["event"] == "not-anchored")
+    assert said["problem"] == "rejected"
+    assert "receipt" in [m["event"] for m in bench.said()]
+
+
+def test_anchored_is_ok(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.commits()
+        await until(lambda: "delivered" in bench.peer.stages())
+
+    bench = play(tmp_path, Starter(), story)
+    assert json.loads(bench.audit.lines()[-1])["outcome"] == "ok"
+    assert "not-anchored" not in [m["event"] for m in bench.said()]
 
 
 def test_a_retry_keeps_everything_and_comes_back(tmp_path: Path) -> None:
