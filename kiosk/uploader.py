@@ -79,6 +79,8 @@ class Parts:
     backoff: Backoff
     probe_s: float
     suite: str
+    delivered: frozenset[UUID] = frozenset()
+    """Sessions that an earlier process proved and wrote down, and perhaps did not come to forget."""
     orphan_s: float = 15.0
     """How long an open session waits for its ui after this process was restarted."""
     peers: set[Peer] = field(default_factory=set)
@@ -110,13 +112,19 @@ class Uploader:
     def recover(self) -> None:
         """Take over what an earlier process left: directory names and stored keys say all of it."""
         parts = self._parts
-        parts.spool.sweep()
+        if junk := parts.spool.sweep():
+            parts.audit.append(Action.SPOOL_JUNK, count=len(junk))
+            parts.journal.say("spool-junk", number=len(junk))
+        # One that has no key left was forgotten whole: what is there under its name now was put there.
+        for session in parts.delivered & parts.keys.sessions():
+            parts.spool.forget(session)
+            parts.keys.forget(session)
         known = set(parts.spool.open_sessions()) | set(parts.spool.ready()) | set(parts.spool.parked())
         for session in parts.spool.parked():
             # IT may have mended what parked it: each start of this process tries it once more.
             parts.spool.unpark(session)
             parts.audit.append(Action.UNPARKED, session=session)
-        # A key without a directory: nothing was sealed yet, or all was delivered and only the key was left.
+        # A key without a directory: nothing was sealed yet.
         waiting_for_ui = set(parts.spool.open_sessions()) | (parts.keys.sessions() - known)
         for session in waiting_for_ui:
             self._open[session] = OpenSession(None, None)

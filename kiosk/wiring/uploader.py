@@ -56,6 +56,7 @@ async def _serve(settings: Settings, config: Path) -> None:
     url = urlsplit(settings.fhir.url)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     staff = StaffList.load(Path(settings.staff.file))
+    log, delivered = _audit(Path(settings.link.socket).with_name("audit.jsonl"), settings.station.id, journal)
     uploader = Uploader(
         Parts(
             spool=open_spool(settings),
@@ -66,7 +67,8 @@ async def _serve(settings: Settings, config: Path) -> None:
                 lock_seconds=settings.staff.lock_seconds,
                 clock=time.monotonic,
             ),
-            audit=_audit(settings, journal),
+            audit=log,
+            delivered=delivered,
             journal=journal,
             starter=Children(config, attempt_s=settings.delivery.attempt_s),
             reachable=lambda: tcp_reachable(host, port, settings.fhir.connect_s),
@@ -106,21 +108,31 @@ def _keys() -> Any:
     return keys
 
 
-def _audit(settings: Settings, journal: Journal) -> AuditLog:
-    """The chain of this boot, continued where a killed uploader left it. The file is in memory (/run)."""
-    path = Path(settings.link.socket).with_name("audit.jsonl")
-    lines = path.read_bytes().splitlines() if path.exists() else []
+def _audit(path: Path, station: str, journal: Journal) -> tuple[AuditLog, frozenset[UUID]]:
+    """The chain of this boot, continued where a killed uploader left it, and the sessions it has delivered.
+
+    The file is in memory (/run).
+    """
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "rb", closefd=False) as file:
+        whole, newline, torn = file.read().rpartition(b"\n")
+    if torn:
+        # Killed within the write: nobody acted on an entry that was not there yet.
+        os.ftruncate(fd, len(whole) + len(newline))
+        journal.say("audit-torn")
+    lines = whole.splitlines()
     faults = audit.verify(lines)
     if faults:
         journal.say("audit-broken", number=len(faults))
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    return AuditLog(
-        settings.station.id,
+    log = AuditLog(
+        station,
         UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()),
         lambda line: _append(fd, line, journal),
         wall_trusted=clock_set,
         head=audit.head_of(lines),
     )
+    # Nothing is destroyed on the word of a chain that does not hold: it is proven once more instead.
+    return log, frozenset() if faults else audit.sessions_with(lines, audit.Action.DELIVERED)
 
 
 def _append(fd: int, line: bytes, journal: Journal) -> None:

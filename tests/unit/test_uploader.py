@@ -93,7 +93,7 @@ class Bench:
         self.peer = Heard()
         self.make()
 
-    def make(self) -> None:
+    def make(self, delivered: frozenset[UUID] = frozenset()) -> None:
         """A fresh uploader on the same spool and keys, as after a restart."""
         self.uploader = Uploader(
             Parts(
@@ -108,6 +108,7 @@ class Bench:
                 backoff=Backoff(0.02, 0.05),
                 probe_s=0.02,
                 suite="auto",
+                delivered=delivered,
                 orphan_s=0.1,
             )
         )
@@ -507,3 +508,56 @@ def test_reachable_means_that_somebody_accepts() -> None:
         return there, await tcp_reachable("127.0.0.1", port, 2)
 
     assert asyncio.run(whole()) == (True, False)
+
+
+def actions(bench: Bench) -> list[str]:
+    return [json.loads(line)["action"] for line in bench.audit.lines()]
+
+
+@pytest.mark.parametrize("unlinked", [False, True])
+def test_killed_between_the_proof_and_the_forgetting(tmp_path: Path, unlinked: bool) -> None:
+    """Delivered is written down: the next uploader forgets the rest, sends nothing, destroys nothing."""
+
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = await bench.commits()
+        if unlinked:
+            bench.spool.forget(session)
+        bench.make(frozenset([session]))
+        async with running(bench):
+            await asyncio.sleep(0.3)
+        assert bench.spool.ready() == []
+        assert bench.keys.sessions() == frozenset()
+        assert bench.starter.delivered == []
+        assert "session-destroyed" not in actions(bench)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_what_is_put_back_after_the_delivery_is_parked_not_wiped_away(tmp_path: Path) -> None:
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = uuid4()
+        bench.spool.begin(session)
+        bench.spool.commit(session)
+        bench.make(frozenset([session]))
+        async with running(bench):
+            await until(lambda: bench.spool.parked() == {session: "key-lost"})
+        assert "parked" in actions(bench)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_junk_in_the_spool_is_reported_at_start(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        return
+
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "stray").write_bytes(b"?")
+    bench = play(tmp_path, Starter(), story)
+    assert [(m["event"], m["number"]) for m in bench.said() if m["event"] == "spool-junk"] == [
+        ("spool-junk", 1)
+    ]
+    assert "spool-junk" in actions(bench)
