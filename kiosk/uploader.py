@@ -246,10 +246,7 @@ class Uploader:
         return Answer({}, (descriptor,))
 
     def _resume(self, peer: Peer, session: UUID, *, committed: bool) -> Mapping[str, Any]:
-        """A ui found this process again. Says where its session is, or that it is gone.
-
-        A committed session leaves the spool by proven delivery only: gone from there means delivered.
-        """
+        """A ui found this process again. Says where its session is, or that it is gone."""
         if session in self._news:
             return self._news[session]
         parked = self._parts.spool.parked()
@@ -257,10 +254,11 @@ class Uploader:
             return self._stage(session, Stage.PARKED, Problem.from_code(parked[session]))
         if session in self._parts.spool.ready():
             return self._stage(session, Stage.WAITING)
-        if committed:
+        if session in self._parts.delivered:
             return self._stage(session, Stage.DELIVERED)
         held = self._open.get(session)
-        if held is None or session not in self._parts.keys.sessions():
+        if committed or held is None or session not in self._parts.keys.sessions():
+            # Committed, and neither there nor delivered: it was taken out of the spool.
             raise SessionGone
         held.peer = peer
         return {"stage": "open"}
@@ -315,6 +313,8 @@ class Uploader:
         while True:
             self._nudge.clear()
             ready = self._parts.spool.ready()
+            for session in self._attempts.keys() - set(ready):
+                self._vanished(session)
             for session in ready:
                 self._attempts.setdefault(session, Attempt())
             due = [s for s in ready if s not in self._open and self._attempts[s].due <= loop.time()]
@@ -395,6 +395,16 @@ class Uploader:
         parts.journal.say("parked", session=session, problem=problem.code)
         self._attempts.pop(session, None)
         self._tell(self._stage(session, Stage.PARKED, problem))
+
+    def _vanished(self, session: UUID) -> None:
+        """Say that somebody took a committed session out of the spool: that is no delivery."""
+        parts = self._parts
+        parts.keys.forget(session)
+        parts.audit.append(Action.SESSION_DESTROYED, session=session, outcome="vanished")
+        parts.journal.say("session-destroyed", session=session, reason="vanished")
+        del self._attempts[session]
+        self._tell(self._stage(session, Stage.PARKED, Problem.KEY_LOST))
+        self._tell_status()
 
     def _put_off(self, session: UUID, problem: Problem, due: float) -> None:
         self._attempts[session].due = due

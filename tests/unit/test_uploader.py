@@ -410,14 +410,35 @@ def test_resume_knows_how_far_a_committed_session_got(tmp_path: Path) -> None:
     play(tmp_path, Starter(), story)
 
 
-def test_a_committed_session_that_left_the_spool_is_delivered(tmp_path: Path) -> None:
-    """Killed after the wipe, before the news: the screen must not say that nothing was sent."""
+def test_a_committed_session_is_delivered_only_where_that_is_written_down(tmp_path: Path) -> None:
+    """Killed after the wipe, before the news: the screen must say neither less nor more than what is true."""
 
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = uuid4()
+        bench.make(frozenset([session]))
+        async with running(bench):
+            answer = await bench.asks("resume", session=str(session), committed=True)
+            assert answer["stage"] == "delivered"
+            with pytest.raises(SessionGone):
+                await bench.asks("resume", session=str(uuid4()), committed=True)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_a_committed_session_that_somebody_takes_away_is_reported(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
-        answer = await bench.asks("resume", session=str(uuid4()), committed=True)
-        assert answer["stage"] == "delivered"
+        session = await bench.commits()
+        await until(lambda: bench.starter.delivered == [session])
+        bench.spool.forget(session)
+        await until(lambda: "parked" in bench.peer.stages())
+        assert bench.keys.sessions() == frozenset()
 
-    play(tmp_path, Starter(), story)
+    again = Outcome(Verdict.RETRY, Problem.SERVER_BUSY, retry_after=0.1)
+    bench = play(tmp_path, Starter(*[again] * 99), story)
+    assert [m["outcome"] for m in map(json.loads, bench.audit.lines())][-1] == "vanished"
+    assert "delivered" not in bench.peer.stages()
 
 
 def test_a_key_that_nothing_was_sealed_to_yet_survives_a_restart(tmp_path: Path) -> None:
