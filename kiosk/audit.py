@@ -255,6 +255,12 @@ def head_of(lines: Iterable[bytes]) -> Head:
     return Head(entries[-1]["seq"], entries[-1]["hash"]) if entries else GENESIS
 
 
+def sessions_with(lines: Iterable[bytes], action: Action) -> frozenset[UUID]:
+    """The sessions that have an entry of this action."""
+    entries = [entry for entry in map(parse, lines) if entry is not None]
+    return frozenset(UUID(e["session"]) for e in entries if e["action"] == action.value and e["session"])
+
+
 def parse(line: bytes) -> dict[str, Any] | None:
     """Return an entry that is canonical and has every field in its form and none besides, else None."""
     try:

@@ -6,6 +6,7 @@ session. It reports to the uploader in JSON lines without patient data.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import os
@@ -16,10 +17,10 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from kiosk.destinations.base import Destination
+from kiosk.destinations.base import Destination, wipe
 from kiosk.errors import CannotOpen, DeliveryError, KioskError, Problem, SealError, ServerBusy, SpoolError
 from kiosk.heads import SignedHead
-from kiosk.model import Photo, Receipt, Session, Stage
+from kiosk.model import Decision, Photo, Receipt, Session, Stage
 from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_sealed
 from kiosk.spool import Item, Spool
 
@@ -138,14 +139,13 @@ def _deliver(
     report: Callable[[dict[str, Any]], None],
     head: SignedHead | None,
 ) -> Outcome:
-    items = {item.item: item for item in spool.items(session)}
-    manifest = _manifest(session, spool, key, list(items.values()))
+    items = spool.items(session)
+    manifest = _manifest(session, spool, key, items)
+    _check_whole(manifest, spool, key, items)
+    photos = {item.item: item for item in items if item.kind == Kind.PHOTO.value}
 
     def open_photo(photo: Photo) -> bytearray:
-        item = items.get(photo.id)
-        if item is None or item.kind != Kind.PHOTO.value:
-            raise CannotOpen("a photograph of the manifest is missing")
-        return _open(session, spool, key, item)
+        return _open(session, spool, key, photos[photo.id])
 
     def progress(stage: Stage) -> None:
         report({"stage": stage.value})
@@ -160,6 +160,26 @@ def _deliver(
     except DeliveryError as e:
         return Outcome(Verdict.DELIVERED, e.problem, receipt=receipt)
     return Outcome(Verdict.DELIVERED, receipt=receipt)
+
+
+def _check_whole(manifest: Session, spool: Spool, key: PrivateKey, items: list[Item]) -> None:
+    """Raise CannotOpen unless every item that the manifest names is there and whole, and no other.
+
+    Before anything is sent: a record must not get a consent to photographs that cannot follow it.
+    """
+    named = {(0, Kind.MANIFEST.value, manifest.id)}
+    named |= {(photo.number, Kind.PHOTO.value, photo.id) for photo in manifest.photos}
+    if manifest.consent.decision is Decision.PERMIT:
+        named.add((0, Kind.CONSENT.value, manifest.consent.id))
+    if {(item.number, item.kind, item.item) for item in items} != named:
+        raise CannotOpen("the items are not those of the manifest")
+    digests = {photo.id: photo.sha256 for photo in manifest.photos}
+    for item in items:
+        plaintext = _open(manifest.id, spool, key, item)
+        digest = hashlib.sha256(plaintext).hexdigest()
+        wipe(plaintext)
+        if digests.get(item.item, digest) != digest:
+            raise CannotOpen("a photograph is not the one that was taken")
 
 
 def _manifest(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -> Session:

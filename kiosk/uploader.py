@@ -88,6 +88,8 @@ class Parts:
     backoff: Backoff
     probe_s: float
     suite: str
+    delivered: frozenset[UUID] = frozenset()
+    """Sessions that an earlier process proved and wrote down, and perhaps did not come to forget."""
     orphan_s: float = 15.0
     """How long an open session waits for its ui after this process was restarted."""
     peers: set[Peer] = field(default_factory=set)
@@ -122,12 +124,16 @@ class Uploader:
         """Take over what an earlier process left: directory names and stored keys say all of it."""
         parts = self._parts
         self._sweep()
+        # One that has no key left was forgotten whole: what is there under its name now was put there.
+        for session in parts.delivered & parts.keys.sessions():
+            parts.spool.forget(session)
+            parts.keys.forget(session)
         known = set(parts.spool.open_sessions()) | set(parts.spool.ready()) | set(parts.spool.parked())
         for session in parts.spool.parked():
             # IT may have mended what parked it: each start of this process tries it once more.
             parts.spool.unpark(session)
             parts.audit.append(Action.UNPARKED, session=session)
-        # A key without a directory: nothing was sealed yet, or all was delivered and only the key was left.
+        # A key without a directory: nothing was sealed yet.
         waiting_for_ui = set(parts.spool.open_sessions()) | (parts.keys.sessions() - known)
         for session in waiting_for_ui:
             self._open[session] = OpenSession(None, None)
@@ -272,10 +278,7 @@ class Uploader:
         return Answer({}, (descriptor,))
 
     def _resume(self, peer: Peer, session: UUID, *, committed: bool) -> Mapping[str, Any]:
-        """A ui found this process again. Says where its session is, or that it is gone.
-
-        A committed session leaves the spool by proven delivery only: gone from there means delivered.
-        """
+        """A ui found this process again. Says where its session is, or that it is gone."""
         if session in self._news:
             return self._news[session]
         parked = self._parts.spool.parked()
@@ -283,10 +286,11 @@ class Uploader:
             return self._stage(session, Stage.PARKED, Problem.from_code(parked[session]))
         if session in self._parts.spool.ready():
             return self._stage(session, Stage.WAITING)
-        if committed:
+        if session in self._parts.delivered:
             return self._stage(session, Stage.DELIVERED)
         held = self._open.get(session)
-        if held is None or session not in self._parts.keys.sessions():
+        if committed or held is None or session not in self._parts.keys.sessions():
+            # Committed, and neither there nor delivered: it was taken out of the spool.
             raise SessionGone
         held.peer = peer
         return {"stage": "open"}
@@ -342,6 +346,8 @@ class Uploader:
         while True:
             self._nudge.clear()
             ready = self._parts.spool.ready()
+            for session in self._attempts.keys() - set(ready):
+                self._vanished(session)
             for session in ready:
                 self._attempts.setdefault(session, Attempt())
             due = [s for s in ready if s not in self._open and self._attempts[s].due <= loop.time()]
@@ -426,6 +432,16 @@ class Uploader:
         parts.journal.say("parked", session=session, problem=problem.code)
         self._attempts.pop(session, None)
         self._tell(self._stage(session, Stage.PARKED, problem))
+
+    def _vanished(self, session: UUID) -> None:
+        """Say that somebody took a committed session out of the spool: that is no delivery."""
+        parts = self._parts
+        parts.keys.forget(session)
+        parts.audit.append(Action.SESSION_DESTROYED, session=session, outcome="vanished")
+        parts.journal.say("session-destroyed", session=session, reason="vanished")
+        del self._attempts[session]
+        self._tell(self._stage(session, Stage.PARKED, Problem.KEY_LOST))
+        self._tell_status()
 
     def _put_off(self, session: UUID, problem: Problem, due: float) -> None:
         self._attempts[session].due = due

@@ -73,7 +73,7 @@ FENCES = {
     "pygame": ("touchui*",),
     "requests": ("fhir.client",),
     "joserfc": ("fhir.assertion",),
-    "ssl": ("fhir.tls",),
+    "ssl": ("fhir.tls", "syslog"),
     "urllib3": ("fhir.client", "fhir.tls"),
     "fhir": ("fhir.resources",),
     "fhir_core": ("fhir.resources",),

@@ -71,7 +71,7 @@ async def _serve(settings: Settings, config: Path) -> None:
     boot = UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     signer = HeadSigner(settings.station.id, boot, keys.signing_key())
     stream = _stream(settings, journal, lambda count: _tell_dropped(log, count))
-    log = _audit(settings, journal, boot, signer.public_key, stream)
+    log, delivered = _audit(settings, journal, boot, signer.public_key, stream)
     uploader = Uploader(
         Parts(
             spool=open_spool(settings),
@@ -83,6 +83,7 @@ async def _serve(settings: Settings, config: Path) -> None:
                 clock=time.monotonic,
             ),
             audit=log,
+            delivered=delivered,
             journal=journal,
             starter=Children(
                 config,
@@ -134,14 +135,23 @@ def _keys() -> Any:
 
 def _audit(
     settings: Settings, journal: Journal, boot: UUID, public_key: bytes, stream: SyslogStream | None
-) -> AuditLog:
-    """The chain of this boot, continued where a killed uploader left it. The file is in memory (/run)."""
+) -> tuple[AuditLog, frozenset[UUID]]:
+    """The chain of this boot, continued where a killed uploader left it, and the sessions it has delivered.
+
+    The file is in memory (/run).
+    """
     path = Path(settings.link.socket).with_name("audit.jsonl")
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "rb", closefd=False) as file:
+        whole, newline, torn = file.read().rpartition(b"\n")
+    if torn:
+        # Killed within the write: nobody acted on an entry that was not there yet.
+        os.ftruncate(fd, len(whole) + len(newline))
+        journal.say("audit-torn")
+    lines = whole.splitlines()
     before = audit.survey(lines)
     if before.faults:
         journal.say("audit-broken", number=len(before.faults))
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def sink(line: bytes) -> None:
         _append(fd, line, journal)
@@ -154,7 +164,8 @@ def _audit(
     elif list(before.keys.values())[-1] != public_key.hex():
         # The key file went with the service manager, and the log stayed.
         log.start(public_key, outcome="key-renewed")
-    return log
+    # Nothing is destroyed on the word of a chain that does not hold: it is proven once more instead.
+    return log, frozenset() if before.faults else audit.sessions_with(lines, audit.Action.DELIVERED)
 
 
 def _stream(settings: Settings, journal: Journal, on_dropped: Callable[[int], None]) -> SyslogStream | None:

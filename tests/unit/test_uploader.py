@@ -94,7 +94,7 @@ class Bench:
         self.peer = Heard()
         self.make()
 
-    def make(self) -> None:
+    def make(self, delivered: frozenset[UUID] = frozenset()) -> None:
         """A fresh uploader on the same spool and keys, as after a restart."""
         self.uploader = Uploader(
             Parts(
@@ -109,6 +109,7 @@ class Bench:
                 backoff=Backoff(0.02, 0.05),
                 probe_s=0.02,
                 suite="auto",
+                delivered=delivered,
                 orphan_s=0.1,
             )
         )
@@ -439,14 +440,35 @@ def test_resume_knows_how_far_a_committed_session_got(tmp_path: Path) -> None:
     play(tmp_path, Starter(), story)
 
 
-def test_a_committed_session_that_left_the_spool_is_delivered(tmp_path: Path) -> None:
-    """Killed after the wipe, before the news: the screen must not say that nothing was sent."""
+def test_a_committed_session_is_delivered_only_where_that_is_written_down(tmp_path: Path) -> None:
+    """Killed after the wipe, before the news: the screen must say neither less nor more than what is true."""
 
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = uuid4()
+        bench.make(frozenset([session]))
+        async with running(bench):
+            answer = await bench.asks("resume", session=str(session), committed=True)
+            assert answer["stage"] == "delivered"
+            with pytest.raises(SessionGone):
+                await bench.asks("resume", session=str(uuid4()), committed=True)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_a_committed_session_that_somebody_takes_away_is_reported(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
-        answer = await bench.asks("resume", session=str(uuid4()), committed=True)
-        assert answer["stage"] == "delivered"
+        session = await bench.commits()
+        await until(lambda: bench.starter.delivered == [session])
+        bench.spool.forget(session)
+        await until(lambda: "parked" in bench.peer.stages())
+        assert bench.keys.sessions() == frozenset()
 
-    play(tmp_path, Starter(), story)
+    again = Outcome(Verdict.RETRY, Problem.SERVER_BUSY, retry_after=0.1)
+    bench = play(tmp_path, Starter(*[again] * 99), story)
+    assert [m["outcome"] for m in map(json.loads, bench.audit.lines())][-1] == "vanished"
+    assert "delivered" not in bench.peer.stages()
 
 
 def test_a_key_that_nothing_was_sealed_to_yet_survives_a_restart(tmp_path: Path) -> None:
@@ -560,3 +582,43 @@ def test_a_committed_session_is_moved_out_of_the_screens_reach(tmp_path: Path) -
         assert not list((bench.spool.root / "ready").iterdir())
 
     play(tmp_path, Starter(Outcome(Verdict.RETRY, Problem.UNREACHABLE)), story)
+
+
+def actions(bench: Bench) -> list[str]:
+    return [json.loads(line)["action"] for line in bench.audit.lines()]
+
+
+@pytest.mark.parametrize("unlinked", [False, True])
+def test_killed_between_the_proof_and_the_forgetting(tmp_path: Path, unlinked: bool) -> None:
+    """Delivered is written down: the next uploader forgets the rest, sends nothing, destroys nothing."""
+
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = await bench.commits()
+        if unlinked:
+            bench.spool.forget(session)
+        bench.make(frozenset([session]))
+        async with running(bench):
+            await asyncio.sleep(0.3)
+        assert bench.spool.ready() == []
+        assert bench.keys.sessions() == frozenset()
+        assert bench.starter.delivered == []
+        assert "session-destroyed" not in actions(bench)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_what_is_put_back_after_the_delivery_is_parked_not_wiped_away(tmp_path: Path) -> None:
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = uuid4()
+        bench.spool.begin(session)
+        bench.spool.commit(session)
+        bench.make(frozenset([session]))
+        async with running(bench):
+            await until(lambda: bench.spool.parked() == {session: "key-lost"})
+        assert "parked" in actions(bench)
+        bench.keys.close()
+
+    asyncio.run(whole())

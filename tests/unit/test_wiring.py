@@ -44,7 +44,7 @@ def starts(directory: Path) -> list[tuple[str, str]]:
 def test_a_boot_has_one_start_however_often_the_uploader_is_killed(tmp_path: Path) -> None:
     journal = Journal("test", io.StringIO())
     for _ in range(3):
-        log = uploader._audit(settings(tmp_path), journal, BOOT, ONE, None)
+        log, _ = uploader._audit(settings(tmp_path), journal, BOOT, ONE, None)
         log.append(Action.SIGN_IN)
     assert starts(tmp_path) == [(ONE.hex(), "ok")]
     assert log.head.seq == 4
@@ -60,10 +60,10 @@ def test_a_key_that_went_with_the_service_manager_is_said_to_be_renewed(tmp_path
 
 def test_a_log_that_was_touched_is_said_and_goes_on(tmp_path: Path) -> None:
     said = io.StringIO()
-    uploader._audit(settings(tmp_path), Journal("test", said), BOOT, ONE, None).append(Action.SIGN_IN)
+    uploader._audit(settings(tmp_path), Journal("test", said), BOOT, ONE, None)[0].append(Action.SIGN_IN)
     path = tmp_path / "audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b"sign-in", b"deliver", 1))
-    uploader._audit(settings(tmp_path), Journal("test", said), BOOT, ONE, None).append(Action.SIGN_IN)
+    uploader._audit(settings(tmp_path), Journal("test", said), BOOT, ONE, None)[0].append(Action.SIGN_IN)
     assert "audit-broken" in said.getvalue()
     assert len(audit.verify(path.read_bytes().splitlines())) == 1
 
@@ -87,7 +87,7 @@ def test_entries_go_to_the_file_and_to_the_stream(tmp_path: Path) -> None:
     to = {"syslog_host": "127.0.0.1", "syslog_ca_file": str(Authority(tmp_path).file)}
     stream = uploader._stream(settings(tmp_path, **to), journal, lambda count: None)
     assert stream is not None
-    log = uploader._audit(settings(tmp_path), journal, BOOT, ONE, stream)
+    log, _ = uploader._audit(settings(tmp_path), journal, BOOT, ONE, stream)
     uploader._tell_dropped(log, 10**9)
     queued = [message.partition(b" - ")[2] for message in stream._queue]
     assert queued == log.lines() == (tmp_path / "audit.jsonl").read_bytes().splitlines()
@@ -144,5 +144,36 @@ def test_a_delivery_with_a_wrong_configuration_is_no_crash(
     monkeypatch.setattr(uploader, "die_with_parent", lambda parent: None)
     monkeypatch.setattr(uploader, "quiet_tracebacks", lambda: None)
     with pytest.raises(ConfigError):
-        uploader.run_delivery(open_secrets, uuid4(), -1, 0)
+        uploader.run_delivery(open_secrets, uuid4(), -1, 0, None)
     assert capsys.readouterr().out == '{"outcome": "retry", "problem": "config"}\n'
+
+
+def test_the_audit_goes_on_where_a_killed_uploader_was_cut_off(tmp_path: Path) -> None:
+    """Half a line at the end is of an entry that nobody acted on: the chain goes on without it."""
+    path, said, session = tmp_path / "audit.jsonl", io.StringIO(), uuid4()
+    given = settings(tmp_path)
+    journal = Journal("test", said)
+    log, delivered = uploader._audit(given, journal, BOOT, ONE, None)
+    assert delivered == frozenset()
+    log.append(Action.COMMITTED, session=session)
+    log.append(Action.DELIVERED, session=session)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:50])
+    log, delivered = uploader._audit(given, journal, BOOT, ONE, None)
+    log.append(Action.UPLOADER_RESTARTED)
+    assert delivered == {session}
+    assert "audit-torn" in said.getvalue()
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 4
+    assert audit.verify(lines) == []
+
+
+def test_nothing_is_forgotten_on_the_word_of_a_broken_chain(tmp_path: Path) -> None:
+    path, said, given = tmp_path / "audit.jsonl", io.StringIO(), settings(tmp_path)
+    journal = Journal("test", said)
+    log, _ = uploader._audit(given, journal, BOOT, ONE, None)
+    log.append(Action.COMMITTED, session=uuid4())
+    log.append(Action.DELIVERED, session=uuid4())
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
+    assert uploader._audit(given, journal, BOOT, ONE, None)[1] == frozenset()
+    assert "audit-broken" in said.getvalue()
