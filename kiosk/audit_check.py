@@ -84,7 +84,7 @@ def read_anchors(path: Path) -> list[SignedHead]:
             return heads_in(document)
         return [head for line in data.splitlines() if line.strip() for head in _heads_of_line(line)]
     except KioskError as e:
-        allowed = "a Bundle of AuditEvents, one AuditEvent, or JSON lines of heads"
+        allowed = "a Bundle of AuditEvents, one AuditEvent, or lines of AuditEvents or heads"
         raise ConfigError((f"{path}: no anchors ({e.detail}); allowed: {allowed}",)) from None
 
 

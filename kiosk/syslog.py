@@ -28,6 +28,7 @@ _PRI = 10 * 8 + 5
 _CONNECT_S = 10.0
 _SEND_S = 20.0
 _GOODBYE_S = 1.0
+"""Not every collector answers TLS's goodbye."""
 _SETTLE_S = 0.3
 """TLS 1.3 tells a client only after the handshake that its certificate was refused."""
 _STEADY_S = 10.0
@@ -129,7 +130,8 @@ class SyslogStream:
             return "certificate-refused"
         except ssl.SSLError:
             return "tls-failed"
-        except (OSError, TimeoutError, UnicodeError):
+        except (OSError, TimeoutError, ValueError):
+            # ValueError: a host that is no name, such as one with a label of 70 letters.
             return "unreachable"
         try:
             raw = writer.get_extra_info("socket")
@@ -178,12 +180,14 @@ class SyslogStream:
 async def _close(writer: asyncio.StreamWriter) -> None:
     """Say goodbye as TLS does, and hang up when it is not returned."""
     writer.close()
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_GOODBYE_S):
-            await writer.wait_closed()
-    writer.transport.abort()
-    # The loop closes the socket in its next turn.
-    await asyncio.sleep(0)
+    try:
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await writer.wait_closed()
+    finally:
+        writer.transport.abort()
+        # The loop closes the socket in its next turn.
+        await asyncio.sleep(0)
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:

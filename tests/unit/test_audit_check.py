@@ -17,6 +17,7 @@ from kiosk import audit, audit_check
 from kiosk.__main__ import EXIT_CONFIG, main
 from kiosk.audit import Action, AuditLog
 from kiosk.audit_check import check
+from kiosk.errors import ConfigError
 from kiosk.heads import HeadSigner, SignedHead
 
 BOOT = UUID("0b7a3f8e-6d52-4f0e-8f1c-3a9b1c2d3e4f")
@@ -194,6 +195,11 @@ def test_a_log_begins_with_its_boot() -> None:
     assert check(iter([]), []).faults == ["there is no entry: a log begins with the start of its boot"]
 
 
+_HEAD_NAMES = [f"lethe-audit-head-{name}" for name in ("seq", "boot", "hash", "station", "signature")]
+_NAMES = st.sampled_from(
+    ["entry", "resource", "entity", "detail", "type", "valueString", *_HEAD_NAMES]
+) | st.text(max_size=6)
+
 # --- the command -----------------------------------------------------------------------------------
 
 
@@ -282,6 +288,32 @@ def test_unreadable_files_are_78(log: Path, tmp_path: Path, capsys: pytest.Captu
     assert main(["audit", "verify", str(tmp_path)]) == EXIT_CONFIG
     assert main(["audit", "verify", str(log), "--anchors", str(none)]) == EXIT_CONFIG
     assert capsys.readouterr().err.count("cannot be read") == 3
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(kind=st.sampled_from(["AuditEvent", "Bundle", "x", None]), document=st.dictionaries(_NAMES, _JSON))
+def test_any_json_is_anchors_or_a_complaint(
+    tmp_path_factory: pytest.TempPathFactory, kind: str | None, document: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.json"
+    path.write_text(json.dumps({**document, **({"resourceType": kind} if kind else {})}))
+    complaints: tuple[str, ...] = ()
+    try:
+        assert audit_check.read_anchors(path) == []
+    except ConfigError as e:
+        complaints = e.complaints
+    assert all(str(path) in complaint for complaint in complaints)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_log_with_faults(data: bytes) -> None:
+    assert faults(data, LOG.heads)
 
 
 def test_resources_and_lines_of_resources_are_anchors(tmp_path: Path) -> None:

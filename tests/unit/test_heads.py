@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from kiosk import heads
+from kiosk.custody import KeyFile
 from kiosk.errors import KioskError
 from kiosk.heads import HeadSigner, SignedHead
 
@@ -53,6 +55,14 @@ def test_another_key_did_not_sign(key: memoryview) -> None:
     head = HeadSigner("ward-4", BOOT, key).sign(7, HASH)
     assert not head.signed_by(Ed25519PrivateKey.generate().public_key().public_bytes_raw())
     assert not head.signed_by(b"short")
+
+
+def test_the_key_files_key_signs_over_a_restart() -> None:
+    with KeyFile.create() as keys, keys.signing_key() as view:
+        first = HeadSigner("ward-4", BOOT, view)
+        with KeyFile.from_fd(os.dup(keys.fd)) as again, again.signing_key() as same:
+            assert HeadSigner("ward-4", BOOT, same).sign(3, HASH).signed_by(first.public_key)
+    assert first.public_key != bytes(32)
 
 
 def test_json_and_back(key: memoryview) -> None:
