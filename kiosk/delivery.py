@@ -19,7 +19,7 @@ from uuid import UUID
 from kiosk.destinations.base import Destination
 from kiosk.errors import CannotOpen, DeliveryError, KioskError, Problem, SealError, ServerBusy, SpoolError
 from kiosk.model import Photo, Receipt, Session, Stage
-from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_sealed
+from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_in_place
 from kiosk.spool import Item, Spool
 
 
@@ -160,7 +160,9 @@ def _manifest(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -
 
 def _open(session: UUID, spool: Spool, key: PrivateKey, item: Item) -> bytearray:
     expected = SealHeader(session, item.item, Kind(item.kind), item.number)
-    return open_sealed(key, expected, spool.read(item))
+    data = spool.read(item)
+    open_in_place(key, expected, data)
+    return data
 
 
 def run(
