@@ -56,7 +56,7 @@ class Lines:
         lines: list[bytearray] = []
         if b"\n" in data:
             *lines, self._rest = self._rest.split(b"\n")
-        if any(len(line) >= MAX_LINE for line in (*lines, self._rest)):
+        if len(self._rest) > MAX_LINE or any(len(line) >= MAX_LINE for line in lines):
             raise LinkError("line too long")
         return [_parse(line) for line in lines]
 
