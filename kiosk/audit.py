@@ -202,6 +202,9 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     kinds = {"seq": int, "prev": str, "hash": str, "station": str, "boot": str, "action": str}
     if not isinstance(entry, dict) or any(type(entry.get(key)) is not kind for key, kind in kinds.items()):
         return None
+    # Entries are flat. What can be read can still be nested too deeply to be written.
+    if any(isinstance(value, dict | list) for value in entry.values()):
+        return None
     if not (_HASH.fullmatch(entry["hash"]) and _HASH.fullmatch(entry["prev"])):
         return None
     return entry if _canonical(entry) == line else None
