@@ -59,14 +59,16 @@ class Children:
 
     async def _hear(self, process: asyncio.subprocess.Process, on_stage: Callable[[Stage], None]) -> Outcome:
         assert process.stdout is not None  # noqa: S101 - we asked for a pipe
-        while line := await process.stdout.readline():
-            try:
+        # What it does not say in our words it has not done: the next attempt asks the server again.
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            # A line that is too long is a ValueError as well.
+            while line := await process.stdout.readline():
                 message = json.loads(line)
+                if not isinstance(message, dict):
+                    break
                 if "outcome" in message:
                     return Outcome.from_message(message)
                 on_stage(Stage(message["stage"]))
-            except (ValueError, KeyError, TypeError):
-                break
         return Outcome(Verdict.RETRY, Problem.DELIVERY_INTERRUPTED)
 
     async def directory(self) -> tuple[int, LookupProcess]:

@@ -54,7 +54,7 @@ class Spool:
     """The spool below `root`, which is made where it is missing.
 
     capacity: bytes that it may hold.  reserve: bytes that are kept for the session that is open.
-    Raises SpoolNotRam unless `root` is in memory or `allow_disk` is set.
+    Raises SpoolNotRam unless `root` is in memory or `allow_disk` is set, SpoolError where it is no directory.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class Spool:
         self.root = root
         self.capacity = capacity
         self.reserve = reserve
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with explained("make"):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.in_ram = files.on_ram(root, mountinfo)
         if not (self.in_ram or allow_disk):
             raise SpoolNotRam("the spool's directory is not on tmpfs or ramfs")
