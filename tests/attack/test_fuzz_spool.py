@@ -246,11 +246,33 @@ class Opens:
         return make_receipt(session, self.name, AT)
 
 
-files = st.dictionaries(
-    st.sampled_from(list(SEALED))
-    | st.sampled_from([f"0003-manifest-{UUID(int=6, version=4)}.sealed", f"0009-photo-{PHOTO}.sealed"]),
-    st.sampled_from(list(SEALED.values())).flatmap(lambda data: st.just(data) | mutated(data))
-    | st.binary(min_size=1, max_size=200),
+def flipped(data: bytes) -> st.SearchStrategy[bytes]:
+    """One byte changed, anywhere."""
+    return st.tuples(st.integers(0, len(data) - 1), st.integers(1, 255)).map(
+        lambda change: data[: change[0]] + bytes((data[change[0]] ^ change[1],)) + data[change[0] + 1 :]
+    )
+
+
+def near(data: bytes) -> st.SearchStrategy[bytes]:
+    """The item, with something wrong."""
+    return st.one_of(
+        flipped(data),
+        flipped(data),
+        mutated(data),
+        st.integers(1, len(data) - 1).map(lambda length: data[:length]),
+        st.binary(min_size=1, max_size=200),
+        st.sampled_from(list(SEALED.values())),
+    )
+
+
+more = st.dictionaries(
+    st.sampled_from([f"0003-manifest-{UUID(int=6, version=4)}.sealed", f"0009-photo-{PHOTO}.sealed"]),
+    st.sampled_from(list(SEALED.values())),
+)
+files = st.builds(
+    lambda changed, added: {**changed, **added},
+    st.fixed_dictionaries({}, optional={name: near(data) for name, data in SEALED.items()}),
+    st.just({}) | st.just({}) | more,
 )
 
 
