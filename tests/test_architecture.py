@@ -30,6 +30,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "process": (),
     "page": ("page",),
     "seal": NOUNS,
+    "selftest": (*NOUNS, "seal"),
     "custody": NOUNS,
     "spool*": (*NOUNS, "spool*"),
     "staff": (*NOUNS, "tomlfile"),

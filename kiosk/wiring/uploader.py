@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from kiosk import audit
+from kiosk import audit, selftest
 from kiosk.audit import AuditLog
 from kiosk.config import Settings
 from kiosk.errors import ConfigError
 from kiosk.journal import Journal
 from kiosk.process import die_with_parent, quiet_tracebacks
+from kiosk.seal import choose_suite
 from kiosk.wiring.spool import open_spool
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -38,6 +39,7 @@ def run(settings: Settings, config: Path, parent: int | None = None) -> int:
     quiet_tracebacks()
     if parent is not None:
         die_with_parent(parent)
+    selftest.check(choose_suite(settings.seal.cipher))
     asyncio.run(_serve(settings, config))
     return 0
 
