@@ -81,6 +81,8 @@ class Children:
             async with asyncio.timeout(seconds):
                 while line := await pipe.readline():
                     message = json.loads(line)
+                    if not isinstance(message, dict):
+                        break
                     if "outcome" in message:
                         return Outcome.from_message(message)
                     if "proof" in message:
@@ -88,8 +90,9 @@ class Children:
                     on_stage(Stage(message["stage"]))
         except TimeoutError:
             return Outcome(Verdict.RETRY, Problem.UNREACHABLE)
-        except (ValueError, KeyError, TypeError):
-            pass
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # What it does not say in our words it has not done; a line that is too long is a ValueError too.
+            return Outcome(Verdict.RETRY, Problem.DELIVERY_INTERRUPTED)
         return Outcome(Verdict.RETRY, Problem.DELIVERY_INTERRUPTED)
 
     async def directory(self) -> tuple[int, LookupProcess]:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kiosk import tomlfile
 from kiosk.errors import ConfigError
 from kiosk.model import PHOTO_BYTES_PER_PIXEL, PHOTOS_MAX
 
 _SECRET = re.compile(r"pass|secret|token|pin\b|badge|key\b", re.IGNORECASE)
 _SHOWN = 60
+_FILE_MAX = 256 * 1024
 
 
 class _Section(BaseModel):
@@ -436,18 +437,7 @@ class Settings(_Section):
 
 def load(path: Path) -> Settings:
     """Read and check `path`. Raises ConfigError with every complaint."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ConfigError((f"{path}: cannot be read ({e.strerror}); allowed: a readable file",)) from None
-    except UnicodeDecodeError:
-        raise ConfigError((f"{path}: not UTF-8 text; allowed: a TOML file in UTF-8",)) from None
-    except tomllib.TOMLDecodeError as e:
-        # The parser's sentence quotes places only, not values.
-        raise ConfigError(
-            (f"{path}: not TOML: {e}; allowed: key = value lines below [section] lines",)
-        ) from None
-    return check(raw, str(path))
+    return check(tomlfile.load(path, _FILE_MAX), str(path))
 
 
 def check(raw: dict[str, Any], source: str) -> Settings:
@@ -456,7 +446,8 @@ def check(raw: dict[str, Any], source: str) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as e:
         found = e.errors(include_url=False)
-    raise ConfigError(tuple(_complaint(source, raw, dict(f)) for f in found))
+    # Raised out here: the validation error quotes values and must not be chained.
+    raise ConfigError(tomlfile.shortened([_complaint(source, raw, dict(f)) for f in found]))
 
 
 def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
@@ -466,7 +457,8 @@ def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
         key, _, rest = str(fault["msg"]).removeprefix("Value error, ").partition(" ")
         section, _, name = key.partition(".")
         return f"{source}: [{section}] {name}: {rest}"
-    where = f"{source}: [{loc[0]}] {'.'.join(map(str, loc[1:]))}" if len(loc) > 1 else f"{source}: [{loc[0]}]"
+    names = [_printable(str(part)) for part in loc]
+    where = f"{source}: [{names[0]}] {'.'.join(names[1:])}" if len(loc) > 1 else f"{source}: [{names[0]}]"
     kind = fault["type"]
     if kind == "missing":
         what = "key" if len(loc) > 1 else "section"
@@ -476,6 +468,12 @@ def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
     if kind == "value_error" and "allowed:" in str(fault.get("msg", "")):
         return f"{where}: {str(fault['msg']).removeprefix('Value error, ')}"
     return f"{where}: found {_found(raw, loc)}; allowed: {_allowed(loc)}"
+
+
+def _printable(text: str) -> str:
+    """As it is where it is short and plain: a key can be anything."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
 def _field(loc: tuple[Any, ...]) -> Any:
@@ -513,7 +511,10 @@ def _found(raw: dict[str, Any], loc: tuple[Any, ...]) -> str:
             value = value[part]
         except (KeyError, IndexError, TypeError):
             return "nothing"
-    text = repr(value)
-    # A URL can carry a password, whatever its key is called.
-    text = re.sub(r"//[^/'\"]*@", "//(hidden)@", text)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    if isinstance(value, dict) or (isinstance(value, list) and value):
+        # What is in there may be called password.
+        return "a table" if isinstance(value, dict) else "a list"
+    # A URL can carry a password before its @ or behind its ?, whatever its key is called.
+    text = re.sub(r".*@", "(hidden)@", str(value), flags=re.DOTALL)
+    text = re.sub(r"\?.*", "?(hidden)", text, flags=re.DOTALL)
+    return _printable(repr(text if isinstance(value, str) else value))

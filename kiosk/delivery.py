@@ -10,6 +10,7 @@ import hashlib
 import json
 import mmap
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +22,14 @@ from kiosk.destinations.base import Destination, wipe
 from kiosk.errors import CannotOpen, DeliveryError, KioskError, Problem, SealError, ServerBusy, SpoolError
 from kiosk.heads import SignedHead
 from kiosk.model import Decision, Photo, Receipt, Session, Stage
-from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_sealed
+from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_in_place
 from kiosk.spool import Item, Spool
+
+_RETRY_AFTER_MAX = 86_400.0
+"""Seconds."""
+_PHOTOS_MAX = 9999
+_RECEIPT_ID = re.compile(r"R(-[0-9A-Z]{4}){1,4}")
+_DESTINATION = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 class Verdict(Enum):
@@ -58,13 +65,18 @@ class Outcome:
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Outcome:
-        """Inverse of to_message. Raises ValueError or KeyError for anything else."""
-        problem = message.get("problem")
-        receipt = message.get("receipt")
+        """Inverse of to_message; nothing is trusted. Raises ValueError, KeyError or TypeError."""
+        problem, receipt = message.get("problem"), message.get("receipt")
+        retry_after = message.get("retry_after")
+        if (
+            type(retry_after) not in (type(None), int, float)
+            or not 0 <= (retry_after or 0) <= _RETRY_AFTER_MAX
+        ):
+            raise ValueError("retry_after")
         return cls(
             Verdict(message["outcome"]),
             None if problem is None else Problem.from_code(problem),
-            message.get("retry_after"),
+            retry_after,
             None if receipt is None else receipt_from_message(receipt),
         )
 
@@ -81,14 +93,14 @@ def receipt_to_message(receipt: Receipt) -> dict[str, Any]:
 
 
 def receipt_from_message(message: dict[str, Any]) -> Receipt:
-    """Inverse of receipt_to_message."""
-    return Receipt(
-        message["id"],
-        UUID(message["session"]),
-        message["photos"],
-        message["destination"],
-        datetime.fromisoformat(message["delivered_at"]),
-    )
+    """Inverse of receipt_to_message. Raises ValueError, KeyError or TypeError for anything else."""
+    id, photos, destination = message["id"], message["photos"], message["destination"]
+    if not _RECEIPT_ID.fullmatch(id) or not _DESTINATION.fullmatch(destination):
+        raise ValueError("id or destination")
+    if type(photos) is not int or not 0 <= photos <= _PHOTOS_MAX:
+        raise ValueError("photos")
+    session, at = UUID(str(message["session"])), datetime.fromisoformat(message["delivered_at"])
+    return Receipt(id, session, photos, destination, at)
 
 
 def read_key(fd: int) -> memoryview:
@@ -197,7 +209,9 @@ def _manifest(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -
 
 def _open(session: UUID, spool: Spool, key: PrivateKey, item: Item) -> bytearray:
     expected = SealHeader(session, item.item, Kind(item.kind), item.number)
-    return open_sealed(key, expected, spool.read(item))
+    data = spool.read(item)
+    open_in_place(key, expected, data)
+    return data
 
 
 def run(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +41,7 @@ from kiosk.fhir.answers import (
     part,
     token,
 )
-from kiosk.fhir.client import FhirClient
+from kiosk.fhir.client import Digest, FhirClient, Pieces
 from kiosk.fhir.codes import PURPOSES
 from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id
 from kiosk.fhir.photos import JPEG, photo_transaction
@@ -106,10 +105,10 @@ class FhirDestination:
             self._send_photo(session, photo, open_photo, consents)
         progress(Stage.PROVING)
         stored = self._prove_consents(session)
-        digest = hashlib.sha256(form).hexdigest()
-        stored.append(self._prove_document(session, form_id(session), PDF, len(form), digest))
+        stored.append(self._prove_document(session, form_id(session), PDF, Digest.of(form)))
         for photo in session.photos:
-            stored.append(self._prove_document(session, photo.id, JPEG, photo.size, photo.sha256))
+            digest = Digest(photo.size, photo.sha256)
+            stored.append(self._prove_document(session, photo.id, JPEG, digest))
         # The server's own time of storing, so that a second proof gives an equal receipt.
         when = max((at for at in map(_last_updated, stored) if at), default=None)
         return make_receipt(session, self.name, when or self._now())
@@ -153,12 +152,9 @@ class FhirDestination:
         jpeg = open_photo(photo)
         try:
             body = photo_transaction(session, self._filing, photo, jpeg, consents, put=put)
-        finally:
-            wipe(jpeg)
-        try:
             written = self._send(body, (BINARY, DOCUMENT), wanted)
         finally:
-            wipe(body)
+            wipe(jpeg)
         if not put:
             delete_second_binary(self._client, written, lambda: self._get(DOCUMENT, (photo.id,))[photo.id])
 
@@ -168,7 +164,7 @@ class FhirDestination:
             self._by_put = creates_by_put(self._client.capabilities())
         return kind in self._by_put
 
-    def _send(self, body: bytes | bytearray, kinds: Sequence[str], wanted: Wanted) -> list[Written]:
+    def _send(self, body: bytes | Pieces, kinds: Sequence[str], wanted: Wanted) -> list[Written]:
         """Send one transaction of resources of these kinds; `wanted`: what must be there afterwards.
 
         A conflict can mean that an earlier attempt gets through after all: then asking shows it, and
@@ -236,9 +232,7 @@ class FhirDestination:
                 raise NotProven("Consent: read back different from what was sent")
         return list(found.values())
 
-    def _prove_document(
-        self, session: Session, id: UUID, content_type: str, size: int, sha256: str
-    ) -> Resource:
+    def _prove_document(self, session: Session, id: UUID, content_type: str, sent: Digest) -> Resource:
         """The DocumentReference, once it and the bytes it leads to are proven to be ours."""
         found = self._get(DOCUMENT, (id,))[id]
         contents = objects(found, "content")
@@ -248,24 +242,21 @@ class FhirDestination:
             or not self._is_patient(part(found, "subject"), session)
         ):
             raise NotProven(f"{DOCUMENT}: read back different from what was sent")
-        data = self._attached(part(contents[0], "attachment"), content_type, size)
-        same = len(data) == size and hashlib.sha256(data).hexdigest() == sha256
-        wipe(data)
-        if not same:
+        if self._attached(part(contents[0], "attachment"), content_type, sent.size) != sent:
             raise NotProven(f"{DOCUMENT}: the bytes read back are not the ones that were sent")
         return found
 
-    def _attached(self, attachment: Resource, content_type: str, size: int) -> bytearray:
-        """The attachment's bytes, from inside it or from where it points: servers move data to a Binary."""
+    def _attached(self, attachment: Resource, content_type: str, size: int) -> Digest:
+        """The attachment's digest, from inside it or from where it points: servers move data to a Binary."""
         data, url = attachment.get("data"), attachment.get("url")
         if isinstance(data, str):
             try:
-                return bytearray(base64.b64decode(data, validate=True))
+                return Digest.of(base64.b64decode(data, validate=True))
             except binascii.Error:
-                return bytearray()
+                return Digest.of(b"")
         if not isinstance(url, str):
             raise NotProven(f"{DOCUMENT}: read back without its attachment")
-        return self._client.read_bytes(url, content_type, size)
+        return self._client.read_digest(url, content_type, size)
 
     def _is_patient(self, reference: Resource, session: Session) -> bool:
         target = reference.get("reference")

@@ -7,15 +7,16 @@ Source: FHIR R4 http.html (search by POST, Prefer, transaction, delete).
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
@@ -46,6 +47,31 @@ _PAGES = ("text/html", "application/xhtml+xml")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,512}")
 
 
+class Pieces(Protocol):
+    """A body that is made while it is sent: its length is known, and each iteration gives the whole again."""
+
+    def __len__(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is known of bytes that were not kept: how many, and their SHA-256 (hex)."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes | bytearray) -> Digest:
+        """The digest of bytes that are at hand."""
+        return cls(len(data), hashlib.sha256(data).hexdigest())
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
@@ -53,6 +79,8 @@ class _Answer:
     body: bytearray
     retry_after: float | None
     date: str | None = None
+    digest: Digest | None = None
+    """Of a body that was hashed and not kept."""
 
 
 class _TlsAdapter(HTTPAdapter):
@@ -173,13 +201,13 @@ class FhirClient:
         found = (part(entry, "resource") for entry in objects(bundle, "entry"))
         return [r for r in found if r.get("resourceType") == resource_type]
 
-    def transaction(self, body: bytes | bytearray) -> Resource:
+    def transaction(self, body: bytes | Pieces) -> Resource:
         """POST a transaction Bundle, given as JSON in UTF-8; the response Bundle, entries unchecked."""
         headers = {"Prefer": "return=minimal", "Content-Type": FHIR_JSON}
         return self._json("POST", self.base_url, "Bundle", body=body, headers=headers)
 
-    def read_bytes(self, url: str, content_type: str, limit: int) -> bytearray:
-        """Fetch what an attachment's url points at, at most `limit` bytes.
+    def read_digest(self, url: str, content_type: str, limit: int) -> Digest:
+        """Fetch what an attachment's url points at, at most `limit` bytes, and hash it while it arrives.
 
         `url` is relative to the base or absolute below it; anything else is NotProven, and nothing is sent
         there. A server that answers with a Binary resource as JSON is understood. A web page in place of the
@@ -191,6 +219,7 @@ class FhirClient:
             "Binary",
             headers={"Accept": content_type, "Cache-Control": "no-cache"},
             limit=limit * 4 // 3 + CHUNK,
+            hashed=content_type,
         )
         if answer.status in (404, 410):
             raise NotProven(f"GET Binary: {answer.status}")
@@ -198,12 +227,10 @@ class FhirClient:
             raise error_for_status(answer.status, f"GET Binary: {answer.status}", answer.retry_after)
         if answer.content_type in _PAGES:
             raise NotLetIn("GET Binary: 200 with a page")
-        data = answer.body
-        if "json" in answer.content_type and content_type != answer.content_type:
-            data = binary_data(parse_json(answer.body))
-        if len(data) > limit:
+        digest = answer.digest or _digest_of_other(answer)
+        if digest.size > limit:
             raise NotProven("GET Binary: more bytes than were sent")
-        return data
+        return digest
 
     def _below_base(self, url: str) -> str:
         relative = url[len(self.base_url) + 1 :] if url.startswith(f"{self.base_url}/") else url
@@ -224,7 +251,7 @@ class FhirClient:
         url: str,
         expected: str,
         *,
-        body: bytes | bytearray | None = None,
+        body: bytes | Pieces | None = None,
         headers: Mapping[str, str] | None = None,
         label: str | None = None,
         may_lack: bool = False,
@@ -294,12 +321,16 @@ class FhirClient:
         *,
         headers: Mapping[str, str],
         limit: int,
-        body: bytes | bytearray | None = None,
+        body: bytes | Pieces | None = None,
+        hashed: str | None = None,
     ) -> _Answer:
-        """One attempt. Nothing of the request or of the underlying error gets into what is raised."""
+        """One attempt. Nothing of the request or of the underlying error gets into what is raised.
+
+        hashed: the content type of a 200 whose body is hashed while it arrives, and not kept.
+        """
         fresh = {"X-Request-Id": str(uuid4()), "Accept-Encoding": "identity", **headers}
         started = time.monotonic()
-        # requests takes any buffer and passes it on uncopied; its annotations know only bytes.
+        # requests takes pieces of a known length and sends them one by one; its annotations know only bytes.
         payload: Any = body
         try:
             with self._http.request(
@@ -311,11 +342,17 @@ class FhirClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = bytearray()
+                content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                hashing = hashlib.sha256() if (response.status_code, content_type) == (200, hashed) else None
+                content, length = bytearray(), 0
                 # read1 gives what has arrived; iter_content would wait for a whole chunk of a slow answer.
                 while chunk := response.raw.read1(CHUNK, decode_content=True):
-                    content += chunk
-                    if len(content) > limit:
+                    length += len(chunk)
+                    if hashing is None:
+                        content += chunk
+                    else:
+                        hashing.update(chunk)
+                    if length > limit:
                         failure: DeliveryError = NotProven(f"{method} {label}: answer too long")
                         break
                     if time.monotonic() - started > self._deadline:
@@ -324,10 +361,11 @@ class FhirClient:
                 else:
                     return _Answer(
                         response.status_code,
-                        response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                        content_type,
                         content,
                         parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
                         response.headers.get("Date"),
+                        None if hashing is None else Digest(length, hashing.hexdigest()),
                     )
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             failure = Unreachable(f"{method} {label}: timed out")
@@ -355,6 +393,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _digest_of_other(answer: _Answer) -> Digest:
+    """The digest where a server sent a Binary resource as JSON, or something else than was asked for."""
+    if "json" not in answer.content_type:
+        return Digest.of(answer.body)
+    resource = parse_json(answer.body)
+    # Freed before the next copy is made: a photograph is in here three times otherwise.
+    answer.body.clear()
+    return Digest.of(binary_data(resource))
 
 
 def _form(parameters: Mapping[str, str]) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from kiosk import events as e
+from kiosk import selftest
 from kiosk.cameras.simulated import SimulatedCamera
 from kiosk.capture import CaptureService
 from kiosk.conductor import Conductor
@@ -26,6 +27,7 @@ from kiosk.flow import SECONDS, Flow, State, Station
 from kiosk.journal import Journal
 from kiosk.panel import Lamp, Panel, mock_factory, press_mock, release_mock
 from kiosk.process import ENVIRONMENT, die_with_parent, hardening, quiet_tracebacks
+from kiosk.seal import choose_suite
 from kiosk.touchui.app import App, Exit, UiSettings
 from kiosk.touchui.display import Display, Offscreen, Window
 from kiosk.touchui.screens.preview import viewport_box
@@ -54,6 +56,7 @@ def run(settings: Settings, options: Options) -> int:
     quiet_tracebacks()
     if options.parent is not None:
         die_with_parent(options.parent)
+    selftest.check(choose_suite(settings.seal.cipher))
     _end_with_any_thread()
     if settings.station.group is not None:
         # What this process makes in the spool is for the uploader's user too, from the first moment.

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from kiosk import audit
+from kiosk import audit, selftest
 from kiosk.audit import Action, AuditLog
 from kiosk.config import Settings
 from kiosk.errors import ConfigError
 from kiosk.heads import HeadSigner, SignedHead
 from kiosk.journal import Journal
 from kiosk.process import die_with_parent, hardening, quiet_tracebacks
+from kiosk.seal import choose_suite
 from kiosk.wiring.record import check_secrets
 from kiosk.wiring.spool import group_id, open_spool
 
@@ -46,6 +47,7 @@ def run(settings: Settings, config: Path, parent: int | None = None) -> int:
     if parent is not None:
         die_with_parent(parent)
     check_secrets(settings.fhir)
+    selftest.check(choose_suite(settings.seal.cipher))
     asyncio.run(_serve(settings, config))
     return 0
 

@@ -24,7 +24,7 @@ from kiosk.destinations.base import Destination, receipt_id
 from kiosk.destinations.fhir import FhirDestination
 from kiosk.fhir.answers import Resource
 from kiosk.fhir.audit_events import heads_in
-from kiosk.fhir.client import FhirClient
+from kiosk.fhir.client import FhirClient, Pieces
 from kiosk.fhir.resources import Filing
 from kiosk.heads import SignedHead
 from kiosk.model import (
@@ -461,6 +461,11 @@ class DyingClient(FhirClient):
         return answer
 
 
+def whole_of(body: bytes | Pieces) -> bytes:
+    """What is sent, in one."""
+    return body if isinstance(body, bytes) else b"".join(body)
+
+
 class LateClient(FhirClient):
     """Its first transactions of a kind are still under way when the client has given up waiting."""
 
@@ -469,10 +474,10 @@ class LateClient(FhirClient):
         self.late = ""
         self.under_way: list[bytes] = []
 
-    def transaction(self, body: bytes | bytearray) -> Resource:
-        if self.late and self.late.encode() in body:
-            # A copy, as the network has one: the buffer is wiped when this raises.
-            self.under_way.append(bytes(body))
+    def transaction(self, body: bytes | Pieces) -> Resource:
+        if self.late and self.late.encode() in (sent := whole_of(body)):
+            # A copy, as the network has one: the photograph is wiped when this raises.
+            self.under_way.append(sent)
             raise errors.Unreachable("POST Bundle: timed out")
         return super().transaction(body)
 
@@ -695,8 +700,8 @@ class TestFhirDestination(DestinationContract):
         whole = world.client.transaction
         sent: list[int] = []
 
-        def half(body: bytes | bytearray) -> Resource:
-            bundle = json.loads(bytes(body))
+        def half(body: bytes | Pieces) -> Resource:
+            bundle = json.loads(whole_of(body))
             sent.append(len(bundle["entry"]))
             if len(sent) > 1:
                 return whole(body)
@@ -726,7 +731,7 @@ class TestFhirDestination(DestinationContract):
     def test_every_entrys_status_counts(
         self, world: FhirWorld, album: Album, session: Session, status: str | None, expected: type[Exception]
     ) -> None:
-        def answer(body: bytes | bytearray) -> Resource:
+        def answer(body: bytes | Pieces) -> Resource:
             entries = [{"response": {"status": "201 Created"}} for _ in range(4)]
             return {"entry": [*entries, {"response": {"status": status} if status else {}}]}
 
@@ -755,7 +760,7 @@ class TestFhirDestination(DestinationContract):
     ) -> None:
         whole = world.client.transaction
 
-        def conflict(body: bytes | bytearray) -> Resource:
+        def conflict(body: bytes | Pieces) -> Resource:
             whole(body)
             raise errors.Conflict("POST Bundle: 409")
 
@@ -795,8 +800,8 @@ class TestFhirDestination(DestinationContract):
             destination.deliver(session, album.open, nothing)
         whole = world.client.transaction
 
-        def send(body: bytes | bytearray) -> Resource:
-            if f'"resourceType": "{kind}"'.encode() in body:
+        def send(body: bytes | Pieces) -> Resource:
+            if f'"resourceType": "{kind}"'.encode() in whole_of(body):
                 first.arrive()
             return whole(body)
 
@@ -857,8 +862,8 @@ class TestFhirDestination(DestinationContract):
         whole = world.client.transaction
         hidden: list[bytes] = []
 
-        def conflict(body: bytes | bytearray) -> Resource:
-            hidden.append(bytes(body))
+        def conflict(body: bytes | Pieces) -> Resource:
+            hidden.append(whole_of(body))
             raise errors.Conflict("POST Bundle: 409")
 
         def pause(_: float) -> None:
@@ -887,7 +892,7 @@ class TestFhirDestination(DestinationContract):
             destination.deliver(session, album.open, nothing)
         whole = world.client.transaction
 
-        def send(body: bytes | bytearray) -> Resource:
+        def send(body: bytes | Pieces) -> Resource:
             first.arrive()
             return whole(body)
 
@@ -958,7 +963,7 @@ class TestFhirDestination(DestinationContract):
         """A server that says 200 for what it has just created."""
         whole = world.client.transaction
 
-        def muddled(body: bytes | bytearray) -> Resource:
+        def muddled(body: bytes | Pieces) -> Resource:
             answer = whole(body)
             for entry in answer["entry"]:
                 if entry["response"]["location"].startswith(("DocumentReference/", "Consent/")):
