@@ -11,6 +11,7 @@ the steps at which it can make a difference:
   the most behind.
 - An "after" step only where its thread took something in before its next one: else that is the same place.
   After its last one the delivery process has nothing left to do, and is ended.
+- Not between the parts of one request: the record server does nothing before it has the whole of it.
 """
 
 from __future__ import annotations
@@ -69,13 +70,14 @@ def record() -> list[Seen]:
 
 
 def distinct(steps: list[Seen]) -> list[Seen]:
-    """Without the "after" steps that are no other place than the next step of their thread."""
+    """Without the steps that are no other place than the one before or after them."""
     kept = []
     for number, seen in enumerate(steps):
         own = (s for s in steps[number + 1 :] if (s.role, s.thread) == (seen.role, seen.thread))
         following = next(own, None)
         waits = seen.role != DELIVERY if following is None else following.heard
-        if waits or ": after " not in seen.step:
+        part = ": sendall in fhir.client" in seen.step and not seen.heard
+        if (waits or ": after " not in seen.step) and not part:
             kept.append(seen)
     return kept
 
