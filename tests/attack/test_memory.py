@@ -182,7 +182,7 @@ def test_twenty_photographs_cost_no_more_memory_than_one(
             os.close(caller.take_descriptor())
             until(lambda: not children(uploader.pid), 30)
             session = UUID(answer["session"])
-            spool = Spool(tmp_path / "spool", capacity=512 * MEGABYTE, reserve=1, allow_disk=True)
+            spool = Spool(tmp_path / "spool", capacity=512 * MEGABYTE, reserve=130 * MEGABYTE, allow_disk=True)
             sizes = seal_session(spool, session, PublicKey.from_bytes(base64.b64decode(answer["public_key"])))
             spool.commit(session)
             caller.ask("commit", session=str(session), decision="permit", photos=PHOTOS, timeout=30)
