@@ -187,9 +187,11 @@ ROUNDS = (
 
 
 def waiting(demo: Demo) -> Path:
-    """Play one session that has to wait; return its directory."""
+    """Play one session that has to wait; return its directory once the uploader has taken it over."""
     play(demo, TWO, WAITS)
-    return demo.directory / "spool" / "ready" / events(demo, "session-opened")[-1]["session"]
+    path: Path = demo.directory / "spool" / "sending" / events(demo, "session-opened")[-1]["session"]
+    assert until(path.exists)
+    return path
 
 
 def audited(demo: Demo, path: Path) -> list[tuple[str, str]]:
@@ -253,8 +255,9 @@ def test_after_the_power_was_off_nothing_opens_again(tmp_path: Path) -> None:
     """Somebody kept the spool's bytes over the end of everything: what they held is gone all the same."""
     with kiosk(still="640x480", delivery=PATIENTLY) as demo:
         play(demo, "wait LOCKED 30", BUSY)
-        kept = tmp_path / waiting(demo).name
-        shutil.copytree(demo.directory / "spool" / "ready" / kept.name, kept)
+        path = waiting(demo)
+        kept = tmp_path / path.name
+        shutil.copytree(path, kept)
         assert opens(demo, kept), "while the power is on, the key is there"
     with kiosk(still="640x480", delivery=PATIENTLY) as demo:
         play(demo, "wait LOCKED 30")

@@ -139,7 +139,7 @@ class WatchedDemo(Demo):
         return Counter({kind: self.server.store.count(kind) for kind in COUNTED})
 
     def files(self) -> list[str]:
-        """What is in the spool, below its three directories."""
+        """What is in the spool, below its own directories."""
         spool = self.directory / "spool"
         return sorted(str(p.relative_to(spool)) for p in spool.rglob("*") if p.parent != spool)
 

@@ -103,7 +103,8 @@ class Probe:
 
     def step(self, effect: str, local: bool = False) -> None:
         where = caller(sys._getframe(2))
-        if where is None or getattr(self.inside, "step", False):
+        # The self-test's key is nobody's: it changes nothing that is left.
+        if where is None or where.startswith("selftest.") or getattr(self.inside, "step", False):
             return
         self.inside.step = True
         try:
