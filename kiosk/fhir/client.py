@@ -23,7 +23,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from kiosk.errors import ConfigError, DeliveryError, NotLetIn, NotProven, Rejected, Unreachable
+from kiosk.errors import ConfigError, DeliveryError, NotLetIn, NotProven, NotThere, Rejected, Unreachable
 from kiosk.fhir.answers import (
     Resource,
     binary_data,
@@ -57,6 +57,7 @@ class _Answer:
     content_type: str
     body: bytearray
     retry_after: float | None
+    location: str
 
 
 class FhirClient:
@@ -153,6 +154,34 @@ class FhirClient:
         headers = {"Prefer": "return=minimal", "Content-Type": FHIR_JSON}
         return self._json("POST", self.base_url, "Bundle", body=body, headers=headers)
 
+    def store_binary(self, data: bytes | bytearray, content_type: str, context: str, id: str | None) -> str:
+        """Store bytes as they are (R4 binary.html, 2.17.2); returns the reference, `Binary/id`.
+
+        context: the reference of securityContext. id: PUT it under this id; None: POST, the server chooses.
+        """
+        method, url = (
+            ("POST", f"{self.base_url}/Binary") if id is None else ("PUT", f"{self.base_url}/Binary/{id}")
+        )
+        headers = {
+            "Accept": FHIR_JSON,
+            "Content-Type": content_type,
+            "Prefer": "return=minimal",
+            "X-Security-Context": context,
+        }
+        answer = self._send(method, url, "Binary", headers=headers, body=data, limit=JSON_LIMIT)
+        if answer.status not in (200, 201, 204):
+            raise error_for_status(answer.status, f"{method} Binary: {answer.status}", answer.retry_after)
+        if answer.content_type in _PAGES:
+            raise NotLetIn(f"{method} Binary: {answer.status} with a page")
+        if id is not None:
+            return f"Binary/{id}"
+        told = self.local(answer.location).removeprefix("Binary/") or (parse_json(answer.body) or {}).get(
+            "id"
+        )
+        if not is_id(told):
+            raise NotProven(f"{method} Binary: {answer.status} without an address")
+        return f"Binary/{told}"
+
     def read_bytes(self, url: str, content_type: str, limit: int) -> bytearray:
         """Fetch what an attachment's url points at, at most `limit` bytes.
 
@@ -168,7 +197,7 @@ class FhirClient:
             limit=limit * 4 // 3 + CHUNK,
         )
         if answer.status in (404, 410):
-            raise NotProven(f"GET Binary: {answer.status}")
+            raise NotThere(f"GET Binary: {answer.status}")
         if answer.status != 200:
             raise error_for_status(answer.status, f"GET Binary: {answer.status}", answer.retry_after)
         if answer.content_type in _PAGES:
@@ -264,6 +293,7 @@ class FhirClient:
                         response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
                         content,
                         parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
+                        response.headers.get("Location", ""),
                     )
         except requests.exceptions.SSLError:
             failure = Unreachable(f"{method} {label}: certificate not trusted or TLS failed")

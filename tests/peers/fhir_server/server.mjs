@@ -39,6 +39,7 @@ class Refused extends Error {
 /** The packages' in-memory store, with validation, rollback, and the bytes of Binary resources kept apart. */
 class Store extends MemoryRepository {
   bytes = new Map(); // by versionId
+  arriving = undefined; // the body of the raw Binary that is being stored
 
   constructor(updateCreate) {
     super();
@@ -54,7 +55,8 @@ class Store extends MemoryRepository {
     if (resource.resourceType !== "Binary") return super.createResourceSync(resource, options, update);
     const { data, ...rest } = resource;
     const made = super.createResourceSync(rest, options, update);
-    if (data !== undefined) this.bytes.set(made.meta.versionId, Buffer.from(data, "base64"));
+    const bytes = this.arriving ?? (data === undefined ? undefined : Buffer.from(data, "base64"));
+    if (bytes !== undefined) this.bytes.set(made.meta.versionId, bytes);
     return made;
   }
 
@@ -174,7 +176,8 @@ async function fhir(repo, request, path, search, raw) {
   let body;
   if (at && ["POST", "PUT"].includes(request.method) && type !== FHIR_JSON && type !== "application/json") {
     const context = request.headers["x-security-context"];
-    body = { resourceType: "Binary", contentType: request.headers["content-type"] ?? "application/octet-stream", data: raw.toString("base64") };
+    body = { resourceType: "Binary", contentType: request.headers["content-type"] ?? "application/octet-stream" };
+    repo.store.arriving = raw; // not through the validator: it has a limit for base64, not for files
     if (at[1]) body.id = at[1];
     if (context) body.securityContext = { reference: context };
   } else {
@@ -182,10 +185,10 @@ async function fhir(repo, request, path, search, raw) {
     body = parse(type, raw);
   }
   if (repo.signed && body) body = rewriteUrls(body, (url) => plainUrl(repo, url));
-  const [outcome, resource] = await repo.router.handleRequest(
-    { method: request.method, url: path + search, pathname: "", body, params: {}, query: {}, headers: request.headers, config: { transactions: repo.transactions } },
-    repo.store,
-  );
+  const asked = { method: request.method, url: path + search, pathname: "", body, params: {}, query: {} };
+  const config = { transactions: repo.transactions };
+  const [outcome, resource] = await repo.router.handleRequest({ ...asked, headers: request.headers, config }, repo.store);
+  repo.store.arriving = undefined;
   const status = core.getStatus(outcome), headers = {};
   if (resource?.id && resource.meta?.versionId) {
     headers.etag = `W/"${resource.meta.versionId}"`;
