@@ -40,7 +40,7 @@ JSON_LIMIT = 16 * 1024 * 1024
 CHUNK = 64 * 1024
 
 _PAGES = ("text/html", "application/xhtml+xml")
-_RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,512}")
+_RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,2048}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class FhirClient:
     base_url: https://..., or http:// to a loopback address only (else ConfigError).
     timeout: seconds to connect and between two reads; `deadline`: seconds for one whole answer.
     ca_file: PEM file of the certificate authorities to trust; None: the list of the certifi package.
+    elsewhere: more addresses, like base_url, below which the server's attachments may be read back: those of
+    a file storage with signed addresses. No credentials are sent there.
     Raises errors.DeliveryError subclasses from every request; NotLetIn where it was not this FHIR server that
     answered, or not as one: 401, 403, a redirect, a sign-in page, 404 at an address that every one has.
     """
@@ -78,18 +80,15 @@ class FhirClient:
         timeout: tuple[float, float] = (5.0, 30.0),
         deadline: float = 300.0,
         ca_file: str | None = None,
+        elsewhere: tuple[str, ...] = (),
     ) -> None:
         self.base_url = _checked_base(base_url)
+        self._elsewhere = tuple(map(_checked_base, elsewhere))
         self._timeout = timeout
         self._deadline = deadline
-        self._http = requests.Session()
-        # Neither proxies nor .netrc nor CA bundles of the environment: only what the configuration says.
-        self._http.trust_env = False
-        self._http.verify = ca_file or True
+        self._http = _session(ca_file)
         self._http.auth = HTTPBasicAuth(auth.user.encode(), auth.password.encode()) if auth else None
-        adapter = HTTPAdapter(max_retries=0)
-        self._http.mount("https://", adapter)
-        self._http.mount("http://", adapter)
+        self._anonymous = _session(ca_file)
 
     def __enter__(self) -> FhirClient:
         return self
@@ -102,6 +101,7 @@ class FhirClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._anonymous.close()
 
     def capabilities(self) -> Resource:
         """The CapabilityStatement (GET metadata)."""
@@ -185,16 +185,18 @@ class FhirClient:
     def read_bytes(self, url: str, content_type: str, limit: int) -> bytearray:
         """Fetch what an attachment's url points at, at most `limit` bytes.
 
-        `url` is relative to the base or absolute below it; anything else is NotProven, and nothing is sent
-        there. A server that answers with a Binary resource as JSON is understood. A web page in place of the
-        bytes is NotLetIn: nothing that is sent is one, so it says nothing about what is stored.
+        `url` is relative to the base or absolute below it or `elsewhere`; anything else is NotProven, and
+        nothing is sent there. A server that answers with a Binary resource as JSON is understood. A web page
+        in place of the bytes is NotLetIn: nothing that is sent is one, so it says nothing about what is stored.
         """
+        base = next((base for base in self._elsewhere if url.startswith(f"{base}/")), self.base_url)
         answer = self._send(
             "GET",
-            self._below_base(url),
+            _below(base, url),
             "Binary",
             headers={"Accept": content_type, "Cache-Control": "no-cache"},
             limit=limit * 4 // 3 + CHUNK,
+            http=self._http if base == self.base_url else self._anonymous,
         )
         if answer.status in (404, 410):
             raise NotThere(f"GET Binary: {answer.status}")
@@ -208,19 +210,6 @@ class FhirClient:
         if len(data) > limit:
             raise NotProven("GET Binary: more bytes than were sent")
         return data
-
-    def _below_base(self, url: str) -> str:
-        relative = url[len(self.base_url) + 1 :] if url.startswith(f"{self.base_url}/") else url
-        lowered = relative.lower()
-        if (
-            not _RELATIVE.fullmatch(relative)
-            or relative.startswith("/")
-            or ".." in relative
-            or "%2e" in lowered
-            or "%2f" in lowered
-        ):
-            raise NotProven("GET Binary: the attachment's url does not lead to this server")
-        return f"{self.base_url}/{relative}"
 
     def _json(
         self,
@@ -261,6 +250,7 @@ class FhirClient:
         headers: Mapping[str, str],
         limit: int,
         body: bytes | bytearray | None = None,
+        http: requests.Session | None = None,
     ) -> _Answer:
         """One attempt. Nothing of the request or of the underlying error gets into what is raised."""
         fresh = {"X-Request-Id": str(uuid4()), "Accept-Encoding": "identity", **headers}
@@ -268,7 +258,7 @@ class FhirClient:
         # requests takes any buffer and passes it on uncopied; its annotations know only bytes.
         payload: Any = body
         try:
-            with self._http.request(
+            with (http or self._http).request(
                 method,
                 url,
                 data=payload,
@@ -303,6 +293,31 @@ class FhirClient:
             failure = Unreachable(f"{method} {label}: no answer")
         # Raised out here: the library's error quotes the url, and must not be chained.
         raise failure
+
+
+def _session(ca_file: str | None) -> requests.Session:
+    session = requests.Session()
+    # Neither proxies nor .netrc nor CA bundles of the environment: only what the configuration says.
+    session.trust_env = False
+    session.verify = ca_file or True
+    adapter = HTTPAdapter(max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _below(base: str, url: str) -> str:
+    relative = url.removeprefix(f"{base}/")
+    path = relative.partition("?")[0].lower()
+    if (
+        not _RELATIVE.fullmatch(relative)
+        or relative.startswith("/")
+        or ".." in path
+        or "%2e" in path
+        or "%2f" in path
+    ):
+        raise NotProven("GET Binary: the attachment's url does not lead to this server")
+    return f"{base}/{relative}"
 
 
 def _checked_base(base_url: str) -> str:

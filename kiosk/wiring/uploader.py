@@ -183,7 +183,13 @@ def _client(settings: Settings) -> Any:
     auth = None
     if fhir.auth == "basic" and fhir.user and fhir.password_file:
         auth = BasicAuth(fhir.user, _secret(Path(fhir.password_file)))
-    return FhirClient(fhir.url, auth=auth, timeout=(fhir.connect_s, fhir.read_s), ca_file=fhir.ca_file)
+    return FhirClient(
+        fhir.url,
+        auth=auth,
+        timeout=(fhir.connect_s, fhir.read_s),
+        ca_file=fhir.ca_file,
+        elsewhere=fhir.attachment_urls or (),
+    )
 
 
 def _secret(path: Path) -> str:

@@ -22,7 +22,7 @@ from kiosk.demo.fhir_server import DemoFhirServer
 from kiosk.destinations.base import Destination, receipt_id
 from kiosk.destinations.fhir import SURELY_TAKEN, FhirDestination
 from kiosk.fhir.answers import Resource
-from kiosk.fhir.client import FhirClient
+from kiosk.fhir.client import BasicAuth, FhirClient
 from kiosk.fhir.resources import Filing
 from kiosk.model import (
     Aspect,
@@ -911,3 +911,39 @@ class TestTooLongForATransaction:
         world.destination.deliver(session, album.open, lose)
         assert world.stored() == world.expected(session)
         assert world.photographs_of(session.patient) == sorted(p.sha256 for p in session.photos)
+
+
+# --- attachments that come back as addresses elsewhere ------------------------------------------------
+
+
+class TestSignedAddresses:
+    @pytest.fixture(params=["demo", "real"])
+    def world(self, request: pytest.FixtureRequest) -> Iterator[FhirWorld]:
+        request.param = (request.param, {"signed": True})
+        yield from fhir_world(request)
+
+    def deliver(self, world: FhirWorld, *elsewhere: str) -> Session:
+        album = Album()
+        session = make_session(world.patient(1), (album.add(1),))
+        with FhirClient(world.server.base_url, auth=BasicAuth("u", "p"), elsewhere=elsewhere) as client:
+            FhirDestination(client, FILING, pause=world.pauses.append).deliver(session, album.open, nothing)
+        return session
+
+    def reads(self, world: FhirWorld) -> list[Any]:
+        return [r for r in world.server.requests if r.path.startswith("/storage/")]
+
+    def test_they_are_read_back_now_without_credentials(self, world: FhirWorld) -> None:
+        session = self.deliver(world, world.server.storage_url)
+        assert world.stored() == world.expected(session)
+        (binary,) = world.server.store.all("Binary")
+        (read,) = self.reads(world)
+        assert binary["id"] in read.path
+        assert not read.signed_in
+        assert any(r.signed_in for r in world.server.requests), "or nothing is shown by that"
+
+    def test_nowhere_else(self, world: FhirWorld) -> None:
+        with pytest.raises(errors.NotProven, match="does not lead to this server"):
+            self.deliver(world)
+        with pytest.raises(errors.NotProven, match="does not lead to this server"):
+            self.deliver(world, world.server.storage_url + "/deeper")
+        assert self.reads(world) == []

@@ -92,6 +92,7 @@ class StandIn:
         origin = f"http://127.0.0.1:{self._proxy.port}"
         self.repository = self._server.repository(self._patients, origin=origin, **self._options)
         self.base_url = origin + self.repository.path
+        self.storage_url = f"{origin}/{self.repository.number}/storage"
         self.store = Store(self.repository, self._options.get("updateCreate", True))
         self.faults = Faults(self._proxy, self.repository.path)
         return self
@@ -105,9 +106,11 @@ class StandIn:
 
     @property
     def requests(self) -> list[Any]:
-        """What reached the server, without what this object asked itself."""
+        """What reached the server."""
         asked = self.repository.requests()
         return [
-            SimpleNamespace(method=a["method"], path=f"/fhir{a['path'].rstrip('/')}{a['search']}")
+            SimpleNamespace(
+                method=a["method"], path=a["path"].rstrip("/") + a["search"], signed_in=a["signedIn"]
+            )
             for a in asked
         ]

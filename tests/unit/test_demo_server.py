@@ -504,14 +504,14 @@ def test_one_connection_serves_many_requests(server: DemoFhirServer) -> None:
             response.read()
             assert response.status == status
             assert connection.sock is first
-    assert server.requests[0] == ("GET", "/fhir/metadata", 200, "r-1")
+    assert server.requests[0] == ("GET", "/fhir/metadata", 200, "r-1", False)
     assert len(server.requests) == 9
 
 
 def test_requests_are_noted_without_their_query(server: DemoFhirServer) -> None:
     call(server, "GET", f"/fhir/Patient?identifier={MARKER}", X_Request_Id="abc")
     call(server, "GET", "/")
-    assert server.requests == [("GET", "/fhir/Patient", 200, "abc")]
+    assert server.requests == [("GET", "/fhir/Patient", 200, "abc", False)]
 
 
 @pytest.mark.parametrize(("length", "status"), [(75, 200), (78, 400)])

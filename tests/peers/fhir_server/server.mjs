@@ -213,10 +213,14 @@ async function answer(request, raw) {
     return { status: 204, body: Buffer.alloc(0) };
   }
   if (rest[0] === "requests") return { status: 200, body: repo.requests };
-  if (rest[0] === "storage") return fromStorage(repo, url);
+  const note = (path, search) => repo.requests.push({ method: request.method, path, search, signedIn: "authorization" in request.headers });
+  if (rest[0] === "storage") {
+    note(`/${rest.join("/")}`, "");
+    return fromStorage(repo, url);
+  }
   if (rest[0] !== "fhir" || rest[1] !== "R4") throw new Refused(404, "not-found", "Not found");
   const path = "/" + rest.slice(2).filter(Boolean).join("/");
-  repo.requests.push({ method: request.method, path, search: url.search });
+  note(`/fhir${path}`, url.search);
   // One after the other: the store's transactions take turns only at an await, and ours must not see halves.
   const turn = repo.last.then(() => fhir(repo, request, path, url.search, raw));
   repo.last = turn.catch(() => undefined);
