@@ -187,7 +187,8 @@ class FhirClient:
 
         `url` is relative to the base or absolute below it or `elsewhere`; anything else is NotProven, and
         nothing is sent there. A server that answers with a Binary resource as JSON is understood. A web page
-        in place of the bytes is NotLetIn: nothing that is sent is one, so it says nothing about what is stored.
+        in place of the bytes is NotLetIn: nothing that is sent is one, so it says nothing about what is
+        stored.
         """
         base = next((base for base in self._elsewhere if url.startswith(f"{base}/")), self.base_url)
         answer = self._send(

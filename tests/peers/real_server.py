@@ -119,7 +119,7 @@ class Repository:
         return sorted(found)
 
     def requests(self) -> list[Json]:
-        """What the server was asked: method, path (/fhir..., /storage...), search (what follows), signedIn."""
+        """What the server was asked: method, path (/fhir..., /storage...), search, signedIn."""
         return list(requests.get(f"{self.origin}/{self.number}/requests", timeout=20).json())
 
     def forget(self) -> None:
