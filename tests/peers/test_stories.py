@@ -67,6 +67,9 @@ def test_the_happy_path(server: Repository) -> None:
     for document in server.all("DocumentReference"):
         attachment = document["content"][0]["attachment"]
         assert document["subject"]["reference"] == "Patient/demo-patient-1"
+        (identifier,) = document["identifier"]
+        master = document["masterIdentifier"]["value"]
+        assert master == f"urn:uuid:{identifier['value']}", "rewritten like a reference"
         if attachment["contentType"] == "image/jpeg":
             data = server.bytes_of(attachment["url"])
             with Image.open(io.BytesIO(data)) as picture:
