@@ -17,13 +17,22 @@ import numpy.typing as npt
 
 from kiosk import events as e
 from kiosk.capture import CaptureService, PreviewFrame, Still
-from kiosk.errors import CameraGone, CameraHung, KioskError, LinkError, Problem, SessionGone, SignInError
+from kiosk.errors import (
+    CameraGone,
+    CameraHung,
+    KioskError,
+    LinkError,
+    Problem,
+    SessionGone,
+    SignInError,
+    SpoolFull,
+)
 from kiosk.journal import Journal
 from kiosk.link import Caller, Message
 from kiosk.lookup import patient_from_message
 from kiosk.model import Consent, Photo, Practitioner, Session, Verdict
 from kiosk.seal import Cipher, Kind, PublicKey, SealHeader, choose_suite, seal_parts
-from kiosk.spool import Spool
+from kiosk.spool import Outbox
 from kiosk.uplink import Inbox, Uplink
 
 Pixels = npt.NDArray[np.uint8]
@@ -54,7 +63,7 @@ class Conductor:
         *,
         inbox: Inbox,
         uplink: Uplink,
-        spool: Spool,
+        spool: Outbox,
         capture: CaptureService,
         light: Callable[[bool], None],
         journal: Journal,
@@ -116,16 +125,24 @@ class Conductor:
     # --- the worker -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (effect := self._work.get()) is not None:
-            try:
-                self._carry_out(effect)
-            except SignInError as error:
-                self._inbox.put(e.SignInRefused(error.problem, error.tries_left))
-            except KioskError as error:
-                if isinstance(effect, e.Wipe):
-                    # A wipe that cannot be done is done by the end of this process.
-                    raise
-                self._fail(effect, error)
+        while self._do_next():
+            continue
+
+    def _do_next(self) -> bool:
+        """Carry out one effect. A call of its own: an effect that waits for the next one holds a patient."""
+        effect = self._work.get()
+        if effect is None:
+            return False
+        try:
+            self._carry_out(effect)
+        except SignInError as error:
+            self._inbox.put(e.SignInRefused(error.problem, error.tries_left))
+        except KioskError as error:
+            if isinstance(effect, e.Wipe):
+                # A wipe that cannot be done is done by the end of this process.
+                raise
+            self._fail(effect, error)
+        return True
 
     def _fail(self, effect: e.Effect, error: KioskError) -> None:
         self._journal.say("effect-failed", kind=_kind(effect), problem=error.problem.code)
@@ -232,7 +249,10 @@ class Conductor:
         still = self._still
         if still is None:
             raise KioskError("no frame to seal", problem=Problem.SEAL_FAILED)
-        size = self._add(key, photo.id, Kind.PHOTO, photo.number, still.jpeg)
+        try:
+            size = self._add(key, photo.id, Kind.PHOTO, photo.number, still.jpeg)
+        except SpoolFull as full:
+            raise SpoolFull(full.detail, problem=Problem.SESSION_FULL) from None
         self._thumbnails[photo.id] = _thumbnail(still.review)
         self._drop()
         self._journal.say("sealed", session=key.session, item=photo.id, number=photo.number, bytes=size)
@@ -243,9 +263,23 @@ class Conductor:
         if still is not None:
             still.wipe()
 
+    def _forget_pictures(self) -> None:
+        self._drop()
+        # Away before they are overwritten: nobody shall draw a black one.
+        pictures, self._thumbnails = self._thumbnails, {}
+        for picture in pictures.values():
+            picture.fill(0)
+
+    def _end_lookup(self) -> None:
+        lookup, self._lookup = self._lookup, None
+        if lookup is not None:
+            lookup.close()
+
     def _remove(self, photo: UUID) -> None:
         self._spool.remove(self._require().session, photo)
-        self._thumbnails.pop(photo, None)
+        picture = self._thumbnails.pop(photo, None)
+        if picture is not None:
+            picture.fill(0)
         self._journal.say("removed", item=photo)
         self._inbox.put(e.Removed(photo))
 
@@ -258,8 +292,7 @@ class Conductor:
         key = self._require()
         if self._handed_over:
             raise SessionGone("this session was committed already")
-        self._drop()
-        self._thumbnails.clear()
+        self._forget_pictures()
         if self._begun:
             self._spool.clear(key.session)
             self._journal.say("destroyed", session=key.session, reason=session.consent.decision.value)
@@ -278,6 +311,9 @@ class Conductor:
         decision = session.consent.decision.value
         self._journal.say("committed", session=session.id, kind=decision, photos=len(session.photos))
         self._inbox.put(e.Committed())
+        # What is committed is not seen here again: the receipt needs no picture, and looks nobody up.
+        self._forget_pictures()
+        self._end_lookup()
         try:
             self._uplink.ask("commit", session=str(session.id), decision=decision, photos=len(session.photos))
         except KioskError:
@@ -287,14 +323,9 @@ class Conductor:
     def _wipe(self, reason: str) -> None:
         self._capture.close()
         self._light(False)
-        self._drop()
-        for picture in self._thumbnails.values():
-            picture.fill(0)
-        self._thumbnails.clear()
+        self._forget_pictures()
         key, self._key = self._key, None
-        if self._lookup is not None:
-            self._lookup.close()
-            self._lookup = None
+        self._end_lookup()
         if key is not None:
             if self._begun:
                 self._spool.destroy(key.session)

@@ -20,7 +20,7 @@
     └── DeliveryError           .retryable says whether trying again can help
         ├── Unreachable         nothing was heard: retry
         ├── ServerBusy          408, 425, 429, 5xx: retry after .retry_after seconds
-        ├── NotLetIn            401, 403, a login page: retry until IT has mended it
+        ├── NotLetIn            401, 403, a login page, a bad certificate: retry until IT has mended it
         ├── Rejected            a 4xx that will never pass: park
         ├── NotProven           2xx, but the read-back differs: park
         │   └── NotThere        ... because what a document leads to is not there
@@ -51,6 +51,10 @@ class Problem(Enum):
     SPOOL_FULL = (
         "spool-full",
         "No room for another patient. Photographs wait to be sent. Keep the power on; call IT.",
+    )
+    SESSION_FULL = (
+        "session-full",
+        "This set of photographs is full. Finish and send it, then start another.",
     )
     UPLOADER_AWAY = (
         "uploader-away",
@@ -117,6 +121,18 @@ class Problem(Enum):
     NOT_LET_IN = (
         "not-let-in",
         "The record server does not let this kiosk in. Call IT; keep power on. It is tried again.",
+    )
+    CERTIFICATE = (
+        "certificate",
+        "The record server's certificate is not accepted. Call IT; keep power on. It is tried again.",
+    )
+    CLIENT_CERTIFICATE = (
+        "client-certificate",
+        "The record server does not accept this kiosk's certificate. Call IT; keep power on.",
+    )
+    CLOCK_DIFFERS = (
+        "clock-differs",
+        "The kiosk's clock and the record server's differ. Call IT; keep power on. It is tried again.",
     )
     DELIVERY_INTERRUPTED = (
         "delivery-interrupted",

@@ -39,6 +39,15 @@ from kiosk.staff import SignIn
 
 RESCAN_S = 5.0
 """The spool is looked at this often even when nobody says that something is ready."""
+SWEEP_S = 60.0
+"""Between two looks for what does not belong into the spool."""
+_OF_THE_SERVER = frozenset(
+    {
+        *(Problem.UNREACHABLE, Problem.SERVER_BUSY, Problem.NOT_LET_IN, Problem.CONFIG),
+        *(Problem.CERTIFICATE, Problem.CLIENT_CERTIFICATE, Problem.CLOCK_DIFFERS),
+    }
+)
+"""What has nothing to do with one session: the next one would meet it too."""
 CRASHES = 5
 """A session whose delivery process dies this often in a row is parked."""
 
@@ -79,6 +88,8 @@ class Parts:
     backoff: Backoff
     probe_s: float
     suite: str
+    delivered: frozenset[UUID] = frozenset()
+    """Sessions that an earlier process proved and wrote down, and perhaps did not come to forget."""
     orphan_s: float = 15.0
     """How long an open session waits for its ui after this process was restarted."""
     peers: set[Peer] = field(default_factory=set)
@@ -96,6 +107,7 @@ class Uploader:
         self._look = asyncio.Event()
         self._post: asyncio.Queue[Message] = asyncio.Queue()
         self._online: bool | None = None
+        self._junk = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- life ---------------------------------------------------------------------------
@@ -106,17 +118,22 @@ class Uploader:
             group.create_task(self._deliver_forever())
             group.create_task(self._look_at_network())
             group.create_task(self._post_news())
+            group.create_task(self._sweep_forever())
 
     def recover(self) -> None:
         """Take over what an earlier process left: directory names and stored keys say all of it."""
         parts = self._parts
-        parts.spool.sweep()
+        self._sweep()
+        # One that has no key left was forgotten whole: what is there under its name now was put there.
+        for session in parts.delivered & parts.keys.sessions():
+            parts.spool.forget(session)
+            parts.keys.forget(session)
         known = set(parts.spool.open_sessions()) | set(parts.spool.ready()) | set(parts.spool.parked())
         for session in parts.spool.parked():
             # IT may have mended what parked it: each start of this process tries it once more.
             parts.spool.unpark(session)
             parts.audit.append(Action.UNPARKED, session=session)
-        # A key without a directory: nothing was sealed yet, or all was delivered and only the key was left.
+        # A key without a directory: nothing was sealed yet.
         waiting_for_ui = set(parts.spool.open_sessions()) | (parts.keys.sessions() - known)
         for session in waiting_for_ui:
             self._open[session] = OpenSession(None, None)
@@ -133,6 +150,28 @@ class Uploader:
         for held in self._open.values():
             if held.lookup is not None:
                 await held.lookup.stop()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left; report what is not ours, once for as long as it stays."""
+        try:
+            junk = len(self._parts.spool.sweep())
+        except SpoolError as e:
+            self._parts.journal.say("sweep-failed", problem=e.problem.code)
+            return
+        if junk != self._junk and junk:
+            self._parts.audit.append(Action.SPOOL_JUNK, count=junk)
+            self._parts.journal.say("spool-junk", number=junk)
+        self._junk = junk
+
+    def _take(self, session: UUID) -> None:
+        """Out of reach for the ui's user. A session that cannot be moved is delivered where it is."""
+        with suppress(SpoolError):
+            self._parts.spool.take(session)
 
     async def _destroy_orphan(self, session: UUID) -> None:
         await asyncio.sleep(self._parts.orphan_s)
@@ -181,6 +220,7 @@ class Uploader:
     async def _ui_gone(self, session: UUID) -> None:
         if session in self._parts.spool.ready():
             # It died between the rename and the word of it: what was decided is sealed, not known here.
+            self._take(session)
             self._parts.audit.append(Action.COMMITTED, session=session, outcome="found")
             await self._close(session)
             self._nudge.set()
@@ -238,10 +278,7 @@ class Uploader:
         return Answer({}, (descriptor,))
 
     def _resume(self, peer: Peer, session: UUID, *, committed: bool) -> Mapping[str, Any]:
-        """A ui found this process again. Says where its session is, or that it is gone.
-
-        A committed session leaves the spool by proven delivery only: gone from there means delivered.
-        """
+        """A ui found this process again. Says where its session is, or that it is gone."""
         if session in self._news:
             return self._news[session]
         parked = self._parts.spool.parked()
@@ -249,10 +286,11 @@ class Uploader:
             return self._stage(session, Stage.PARKED, Problem.from_code(parked[session]))
         if session in self._parts.spool.ready():
             return self._stage(session, Stage.WAITING)
-        if committed:
+        if session in self._parts.delivered:
             return self._stage(session, Stage.DELIVERED)
         held = self._open.get(session)
-        if held is None or session not in self._parts.keys.sessions():
+        if committed or held is None or session not in self._parts.keys.sessions():
+            # Committed, and neither there nor delivered: it was taken out of the spool.
             raise SessionGone
         held.peer = peer
         return {"stage": "open"}
@@ -265,6 +303,7 @@ class Uploader:
             return {}
         if session not in parts.spool.ready():
             raise SessionGone("not renamed")
+        self._take(session)
         action = {
             Decision.PERMIT: Action.COMMITTED,
             Decision.DENY: Action.CONSENT_DENIED,
@@ -307,6 +346,8 @@ class Uploader:
         while True:
             self._nudge.clear()
             ready = self._parts.spool.ready()
+            for session in self._attempts.keys() - set(ready):
+                self._vanished(session)
             for session in ready:
                 self._attempts.setdefault(session, Attempt())
             due = [s for s in ready if s not in self._open and self._attempts[s].due <= loop.time()]
@@ -331,6 +372,7 @@ class Uploader:
             parts.journal.say("delivery", session=session, stage=stage.value)
             self._tell(self._stage(session, stage))
 
+        self._take(session)
         try:
             outcome = await parts.starter.deliver(session, parts.keys.view(session), on_stage)
         except SealError as e:
@@ -363,10 +405,13 @@ class Uploader:
             self._park(session, Problem.INTERNAL)
             return
         receipt = outcome.receipt
-        parts.audit.append(Action.DELIVERED, session=session, count=receipt.photos)
+        said = "ok" if outcome.problem is None else "not-anchored"
+        parts.audit.append(Action.DELIVERED, session=session, outcome=said, count=receipt.photos)
         parts.spool.forget(session)
         parts.keys.forget(session)
         parts.journal.say("wiped", session=session)
+        if outcome.problem is not None:
+            parts.journal.say("not-anchored", session=session, problem=outcome.problem.code)
         parts.journal.say(
             "receipt",
             session=session,
@@ -388,9 +433,19 @@ class Uploader:
         self._attempts.pop(session, None)
         self._tell(self._stage(session, Stage.PARKED, problem))
 
+    def _vanished(self, session: UUID) -> None:
+        """Say that somebody took a committed session out of the spool: that is no delivery."""
+        parts = self._parts
+        parts.keys.forget(session)
+        parts.audit.append(Action.SESSION_DESTROYED, session=session, outcome="vanished")
+        parts.journal.say("session-destroyed", session=session, reason="vanished")
+        del self._attempts[session]
+        self._tell(self._stage(session, Stage.PARKED, Problem.KEY_LOST))
+        self._tell_status()
+
     def _put_off(self, session: UUID, problem: Problem, due: float) -> None:
         self._attempts[session].due = due
-        if problem in (Problem.UNREACHABLE, Problem.SERVER_BUSY, Problem.NOT_LET_IN):
+        if problem in _OF_THE_SERVER:
             # One server serves all sessions: nobody else hurries it meanwhile.
             for other in self._attempts.values():
                 other.due = max(other.due, due)

@@ -11,7 +11,7 @@ MEGABYTE = 2**20
 
 
 def make(root: Path, **changes: Any) -> Spool:
-    return Spool(root, **{"capacity": 50 * MEGABYTE, "reserve": MEGABYTE, "allow_disk": True, **changes})
+    return Spool(root, **{"capacity": 100 * MEGABYTE, "reserve": 2 * MEGABYTE, "allow_disk": True, **changes})
 
 
 def everything(root: Path) -> list[str]:

@@ -42,7 +42,7 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
     """Write kiosk.toml and staff.toml into `directory`; return the former. Raises ConfigError."""
     staff = directory / "staff.toml"
     staff.write_text("\n".join(_entry(badge) for badge in STAFF), encoding="utf-8")
-    spool = {"path": str(directory / "spool"), "capacity_mb": 512, "reserve_mb": 120}
+    spool = {"path": str(directory / "spool"), "capacity_mb": 512, "reserve_mb": 130}
     delivery = {"first_retry_s": 0.5, "max_retry_s": 5.0, "probe_s": 1.0, **options.delivery}
     sections: dict[str, dict[str, object]] = {
         "station": {"id": "demo", "name": "Wound clinic, demonstration", "demo": True},
@@ -64,7 +64,7 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
     }
     if options.template is not None:
         given = config.load(options.template).model_dump(mode="json", exclude_unset=True)
-        for name in ("station", "camera", "panel", "seal", "timeouts"):
+        for name in ("station", "camera", "panel", "seal", "audit", "timeouts"):
             sections.setdefault(name, {}).update(given.get(name, {}))
     path = directory / "kiosk.toml"
     path.write_text("\n".join(_section(name, values) for name, values in sections.items()), encoding="utf-8")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from kiosk.heads import SignedHead
 from kiosk.model import Photo, Receipt, Session, Stage
 
 OpenPhoto = Callable[[Photo], bytearray]
@@ -39,6 +40,15 @@ class Destination(Protocol):
         Raises errors.Unreachable, errors.ServerBusy and errors.NotLetIn (try again), errors.Rejected,
         errors.NotProven and errors.Conflict (park). No error text holds patient data.
         What `open_photo` and `progress` raise passes through.
+        """
+        ...
+
+    def anchor(self, session: Session, receipt: Receipt, head: SignedHead) -> None:
+        """Record a proven delivery in the destination's own audit, with the newest head of the kiosk's.
+
+        Called after `deliver`, and again where what came of it is not known: one session makes one record
+        wherever the far side allows it. It holds a reference to the patient and nothing else about them.
+        Raises errors.DeliveryError where it could not be recorded: what was proven stays proven.
         """
         ...
 

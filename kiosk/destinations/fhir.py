@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from kiosk.consent_text import ENGLISH, ConsentText, wording_of
+from kiosk.destinations.audit_trail import AUDIT_EVENT, record_delivery
 from kiosk.destinations.base import OpenPhoto, Progress, make_receipt, wipe
 from kiosk.destinations.second_copies import (
     BINARY,
@@ -43,11 +43,12 @@ from kiosk.fhir.answers import (
     part,
     token,
 )
-from kiosk.fhir.client import FhirClient
+from kiosk.fhir.client import Digest, FhirClient, Pieces
 from kiosk.fhir.codes import PURPOSES
 from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, sha1_base64
 from kiosk.fhir.photos import JPEG, binary_id, check_photo, filing_transaction, photo_transaction
 from kiosk.fhir.resources import Filing, validate
+from kiosk.heads import SignedHead
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
 from kiosk.report import consent_form_pdf
 
@@ -111,13 +112,17 @@ class FhirDestination:
             self._send_photo(session, photo, open_photo, consents)
         progress(Stage.PROVING)
         stored = self._prove_consents(session)
-        digest = hashlib.sha256(form).hexdigest()
-        stored.append(self._prove_document(session, form_id(session), PDF, len(form), digest))
+        stored.append(self._prove_document(session, form_id(session), PDF, Digest.of(form)))
         for photo in session.photos:
             stored.append(self._prove_photo(session, photo, open_photo, consents))
         # The server's own time of storing, so that a second proof gives an equal receipt.
         when = max((at for at in map(_last_updated, stored) if at), default=None)
         return make_receipt(session, self.name, when or self._now())
+
+    def anchor(self, session: Session, receipt: Receipt, head: SignedHead) -> None:
+        """Write the session's AuditEvent; see Destination.anchor and destinations/audit_trail.py."""
+        put = self._may_put(AUDIT_EVENT)
+        record_delivery(self._client, self._filing, session, receipt, head, put=put)
 
     def _form(self, session: Session) -> bytes:
         wording = wording_of(session.consent, self._wordings)
@@ -169,12 +174,9 @@ class FhirDestination:
         jpeg = open_photo(photo)
         try:
             body = photo_transaction(session, self._filing, photo, jpeg, consents, put=put)
-        finally:
-            wipe(jpeg)
-        try:
             written = self._send(body, (BINARY, DOCUMENT), wanted)
         finally:
-            wipe(body)
+            wipe(jpeg)
         if not put:
             delete_second_binary(self._client, written, lambda: self._get(DOCUMENT, (photo.id,))[photo.id])
 
@@ -217,7 +219,7 @@ class FhirDestination:
     def _leads_to_bytes(self, document: Resource, photo: Photo) -> bool:
         attachments = [part(content, "attachment") for content in objects(document, "content")]
         try:
-            wipe(self._attached(attachments[0] if attachments else {}, JPEG, photo.size))
+            self._attached(attachments[0] if attachments else {}, JPEG, photo.size)
         except NotProven:
             return False
         return True
@@ -228,7 +230,7 @@ class FhirDestination:
             self._by_put = creates_by_put(self._client.capabilities())
         return kind in self._by_put
 
-    def _send(self, body: bytes | bytearray, kinds: Sequence[str], wanted: Wanted) -> list[Written]:
+    def _send(self, body: bytes | Pieces, kinds: Sequence[str], wanted: Wanted) -> list[Written]:
         """Send one transaction of resources of these kinds; `wanted`: what must be there afterwards.
 
         A conflict can mean that an earlier attempt gets through after all: then asking shows it, and
@@ -300,15 +302,14 @@ class FhirDestination:
         self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
     ) -> Resource:
         """As _prove_document. A photograph that lacks its bytes gets them, once: what a batch may leave."""
+        digest = Digest(photo.size, photo.sha256)
         try:
-            return self._prove_document(session, photo.id, JPEG, photo.size, photo.sha256)
+            return self._prove_document(session, photo.id, JPEG, digest)
         except NotThere:
             self._send_apart(session, photo, open_photo, consents)
-        return self._prove_document(session, photo.id, JPEG, photo.size, photo.sha256)
+        return self._prove_document(session, photo.id, JPEG, digest)
 
-    def _prove_document(
-        self, session: Session, id: UUID, content_type: str, size: int, sha256: str
-    ) -> Resource:
+    def _prove_document(self, session: Session, id: UUID, content_type: str, sent: Digest) -> Resource:
         """The DocumentReference, once it and the bytes it leads to are proven to be ours."""
         found = self._get(DOCUMENT, (id,))[id]
         contents = objects(found, "content")
@@ -318,24 +319,21 @@ class FhirDestination:
             or not self._is_patient(part(found, "subject"), session)
         ):
             raise NotProven(f"{DOCUMENT}: read back different from what was sent")
-        data = self._attached(part(contents[0], "attachment"), content_type, size)
-        same = len(data) == size and hashlib.sha256(data).hexdigest() == sha256
-        wipe(data)
-        if not same:
+        if self._attached(part(contents[0], "attachment"), content_type, sent.size) != sent:
             raise NotProven(f"{DOCUMENT}: the bytes read back are not the ones that were sent")
         return found
 
-    def _attached(self, attachment: Resource, content_type: str, size: int) -> bytearray:
-        """The attachment's bytes, from inside it or from where it points: servers move data to a Binary."""
+    def _attached(self, attachment: Resource, content_type: str, size: int) -> Digest:
+        """The attachment's digest, from inside it or from where it points: servers move data to a Binary."""
         data, url = attachment.get("data"), attachment.get("url")
         if isinstance(data, str):
             try:
-                return bytearray(base64.b64decode(data, validate=True))
+                return Digest.of(base64.b64decode(data, validate=True))
             except binascii.Error:
-                return bytearray()
+                return Digest.of(b"")
         if not isinstance(url, str):
             raise NotProven(f"{DOCUMENT}: read back without its attachment")
-        return self._client.read_bytes(url, content_type, size)
+        return self._client.read_digest(url, content_type, size)
 
     def _is_patient(self, reference: Resource, session: Session) -> bool:
         target = reference.get("reference")

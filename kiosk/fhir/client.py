@@ -7,23 +7,34 @@ Source: FHIR R4 http.html (search by POST, Prefer, transaction, delete).
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
 
-from kiosk.errors import ConfigError, DeliveryError, NotLetIn, NotProven, NotThere, Rejected, Unreachable
+from kiosk.errors import (
+    ConfigError,
+    DeliveryError,
+    NotLetIn,
+    NotProven,
+    NotThere,
+    Problem,
+    Rejected,
+    Unreachable,
+)
+from kiosk.fhir import tls
 from kiosk.fhir.answers import (
     Resource,
     binary_data,
@@ -34,21 +45,40 @@ from kiosk.fhir.answers import (
     parse_retry_after,
     part,
 )
+from kiosk.fhir.auth import Auth, NoAuth
 
 FHIR_JSON = "application/fhir+json"
 JSON_LIMIT = 16 * 1024 * 1024
+TOKEN_LIMIT = 256 * 1024
 CHUNK = 64 * 1024
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,2048}")
 
 
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
-    """HTTP Basic credentials; `password` is the content of its file, without the line end."""
+class Pieces(Protocol):
+    """A body that is made while it is sent: its length is known, and each iteration gives the whole again."""
 
-    user: str
-    password: str = field(repr=False)
+    def __len__(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is known of bytes that were not kept: how many, and their SHA-256 (hex)."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes | bytearray) -> Digest:
+        """The digest of bytes that are at hand."""
+        return cls(len(data), hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +87,22 @@ class _Answer:
     content_type: str
     body: bytearray
     retry_after: float | None
-    location: str
+    date: str | None = None
+    digest: Digest | None = None
+    """Of a body that was hashed and not kept."""
+    location: str = ""
+
+
+class _TlsAdapter(HTTPAdapter):
+    """requests' adapter with our own TLS context; nothing is retried."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, ssl_context=self._context, **options)
+        self.poolmanager.pool_classes_by_scheme = {"https": tls.Pool}
 
 
 class FhirClient:
@@ -65,7 +110,9 @@ class FhirClient:
 
     base_url: https://..., or http:// to a loopback address only (else ConfigError).
     timeout: seconds to connect and between two reads; `deadline`: seconds for one whole answer.
+    auth: what lets a request in, here and at the token endpoint that it names.
     ca_file: PEM file of the certificate authorities to trust; None: the list of the certifi package.
+    client_certificate: our side of mutual TLS, where the server asks for it.
     elsewhere: more addresses, like base_url, below which the server's attachments may be read back: those of
     a file storage with signed addresses. No credentials are sent there.
     Raises errors.DeliveryError subclasses from every request; NotLetIn where it was not this FHIR server that
@@ -76,19 +123,20 @@ class FhirClient:
         self,
         base_url: str,
         *,
-        auth: BasicAuth | None = None,
+        auth: Auth | None = None,
         timeout: tuple[float, float] = (5.0, 30.0),
         deadline: float = 300.0,
         ca_file: str | None = None,
         elsewhere: tuple[str, ...] = (),
+        client_certificate: tls.ClientCertificate | None = None,
     ) -> None:
         self.base_url = _checked_base(base_url)
         self._elsewhere = tuple(map(_checked_base, elsewhere))
         self._timeout = timeout
         self._deadline = deadline
-        self._http = _session(ca_file)
-        self._http.auth = HTTPBasicAuth(auth.user.encode(), auth.password.encode()) if auth else None
-        self._anonymous = _session(ca_file)
+        self._auth = auth or NoAuth()
+        self._http = _session(ca_file, client_certificate)
+        self._anonymous = _session(ca_file, None)
 
     def __enter__(self) -> FhirClient:
         return self
@@ -126,6 +174,21 @@ class FhirClient:
                 answer.status, f"DELETE {resource_type}: {answer.status}", answer.retry_after
             )
 
+    def write(self, resource: Resource, id: str | None = None) -> None:
+        """Create one resource: PUT under `id` (R4, update as create), or POST where it is None."""
+        kind = str(resource["resourceType"])
+        if not (id is None or is_id(id)):
+            raise Rejected(f"PUT {kind}: not an id")
+        method, place = ("POST", kind) if id is None else ("PUT", f"{kind}/{id}")
+        headers = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON, "Prefer": "return=minimal"}
+        body = json.dumps(resource).encode()
+        url = f"{self.base_url}/{place}"
+        answer = self._send(method, url, kind, body=body, headers=headers, limit=JSON_LIMIT)
+        if answer.status == 200 and answer.content_type in _PAGES:
+            raise NotLetIn(f"{method} {kind}: 200 with a page")
+        if answer.status not in (200, 201):
+            raise error_for_status(answer.status, f"{method} {kind}: {answer.status}", answer.retry_after)
+
     def local(self, url: str) -> str:
         """`Type/id` of a reference to this server, without its base and version; others as they came."""
         return url.removeprefix(f"{self.base_url}/").partition("/_history/")[0]
@@ -149,7 +212,7 @@ class FhirClient:
         found = (part(entry, "resource") for entry in objects(bundle, "entry"))
         return [r for r in found if r.get("resourceType") == resource_type]
 
-    def transaction(self, body: bytes | bytearray) -> Resource:
+    def transaction(self, body: bytes | Pieces) -> Resource:
         """POST a transaction Bundle, given as JSON in UTF-8; the response Bundle, entries unchecked."""
         headers = {"Prefer": "return=minimal", "Content-Type": FHIR_JSON}
         return self._json("POST", self.base_url, "Bundle", body=body, headers=headers)
@@ -182,8 +245,8 @@ class FhirClient:
             raise NotProven(f"{method} Binary: {answer.status} without an address")
         return f"Binary/{told}"
 
-    def read_bytes(self, url: str, content_type: str, limit: int) -> bytearray:
-        """Fetch what an attachment's url points at, at most `limit` bytes.
+    def read_digest(self, url: str, content_type: str, limit: int) -> Digest:
+        """Fetch what an attachment's url points at, at most `limit` bytes, and hash it while it arrives.
 
         `url` is relative to the base or absolute below it or `elsewhere`; anything else is NotProven, and
         nothing is sent there. A server that answers with a Binary resource as JSON is understood. A web page
@@ -191,26 +254,23 @@ class FhirClient:
         stored.
         """
         base = next((base for base in self._elsewhere if url.startswith(f"{base}/")), self.base_url)
-        answer = self._send(
-            "GET",
-            _below(base, url),
-            "Binary",
-            headers={"Accept": content_type, "Cache-Control": "no-cache"},
-            limit=limit * 4 // 3 + CHUNK,
-            http=self._http if base == self.base_url else self._anonymous,
-        )
+        headers = {"Accept": content_type, "Cache-Control": "no-cache"}
+        most: dict[str, Any] = {"limit": limit * 4 // 3 + CHUNK, "hashed": content_type}
+        if base == self.base_url:
+            answer = self._send("GET", _below(base, url), "Binary", headers=headers, **most)
+        else:
+            anonymous = self._anonymous
+            answer = self._once("GET", _below(base, url), "Binary", headers=headers, http=anonymous, **most)
         if answer.status in (404, 410):
             raise NotThere(f"GET Binary: {answer.status}")
         if answer.status != 200:
             raise error_for_status(answer.status, f"GET Binary: {answer.status}", answer.retry_after)
         if answer.content_type in _PAGES:
             raise NotLetIn("GET Binary: 200 with a page")
-        data = answer.body
-        if "json" in answer.content_type and content_type != answer.content_type:
-            data = binary_data(parse_json(answer.body))
-        if len(data) > limit:
+        digest = answer.digest or _digest_of_other(answer)
+        if digest.size > limit:
             raise NotProven("GET Binary: more bytes than were sent")
-        return data
+        return digest
 
     def _json(
         self,
@@ -218,7 +278,7 @@ class FhirClient:
         url: str,
         expected: str,
         *,
-        body: bytes | bytearray | None = None,
+        body: bytes | Pieces | None = None,
         headers: Mapping[str, str] | None = None,
         label: str | None = None,
         may_lack: bool = False,
@@ -243,6 +303,44 @@ class FhirClient:
         return resource
 
     def _send(
+        self, method: str, url: str, label: str, *, headers: Mapping[str, str], **request: Any
+    ) -> _Answer:
+        """One attempt with our credentials; after a 401 in mid-session a second one, with a fresh token.
+
+        Only what is safe to repeat is sent again: of anything else the outcome is unknown.
+        """
+
+        def once() -> _Answer:
+            shown = {**headers, **self._auth.headers(self._exchange)}
+            answer = self._once(method, url, label, headers=shown, **request)
+            if tls.wants_certificate(answer.status, answer.content_type, answer.body):
+                raise NotLetIn(
+                    f"{method} {label}: 400 about our certificate", problem=Problem.CLIENT_CERTIFICATE
+                )
+            return answer
+
+        answer = once()
+        if answer.status != 401 or not self._auth.renew():
+            return answer
+        asks = method in ("GET", "PUT", "DELETE") or url.endswith("/_search")
+        if not asks or not isinstance(request.get("body"), bytes | bytearray | None):
+            raise Unreachable(f"{method} {label}: 401, the token was no longer accepted; not repeated")
+        return once()
+
+    def _exchange(
+        self, method: str, url: str, label: str, headers: Mapping[str, str], body: bytes | None
+    ) -> _Answer:
+        """A request to the authorization server, without the record's credentials. See auth.Exchange."""
+        try:
+            _checked_base(url.partition("?")[0])
+            return self._once(method, url, label, headers=headers, limit=TOKEN_LIMIT, body=body)
+        except ConfigError:
+            failure = NotLetIn(f"{method} {label}: its address is neither https nor on this machine")
+        except NotProven as e:
+            failure = NotLetIn(e.detail)
+        raise failure
+
+    def _once(
         self,
         method: str,
         url: str,
@@ -250,13 +348,17 @@ class FhirClient:
         *,
         headers: Mapping[str, str],
         limit: int,
-        body: bytes | bytearray | None = None,
+        body: bytes | bytearray | Pieces | None = None,
+        hashed: str | None = None,
         http: requests.Session | None = None,
     ) -> _Answer:
-        """One attempt. Nothing of the request or of the underlying error gets into what is raised."""
+        """One attempt. Nothing of the request or of the underlying error gets into what is raised.
+
+        hashed: the content type of a 200 whose body is hashed while it arrives, and not kept.
+        """
         fresh = {"X-Request-Id": str(uuid4()), "Accept-Encoding": "identity", **headers}
         started = time.monotonic()
-        # requests takes any buffer and passes it on uncopied; its annotations know only bytes.
+        # requests takes pieces of a known length and sends them one by one; its annotations know only bytes.
         payload: Any = body
         try:
             with (http or self._http).request(
@@ -268,11 +370,17 @@ class FhirClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = bytearray()
+                content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                hashing = hashlib.sha256() if (response.status_code, content_type) == (200, hashed) else None
+                content, length = bytearray(), 0
                 # read1 gives what has arrived; iter_content would wait for a whole chunk of a slow answer.
                 while chunk := response.raw.read1(CHUNK, decode_content=True):
-                    content += chunk
-                    if len(content) > limit:
+                    length += len(chunk)
+                    if hashing is None:
+                        content += chunk
+                    else:
+                        hashing.update(chunk)
+                    if length > limit:
                         failure: DeliveryError = NotProven(f"{method} {label}: answer too long")
                         break
                     if time.monotonic() - started > self._deadline:
@@ -281,29 +389,28 @@ class FhirClient:
                 else:
                     return _Answer(
                         response.status_code,
-                        response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                        content_type,
                         content,
                         parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
+                        response.headers.get("Date"),
+                        None if hashing is None else Digest(length, hashing.hexdigest()),
                         response.headers.get("Location", ""),
                     )
-        except requests.exceptions.SSLError:
-            failure = Unreachable(f"{method} {label}: certificate not trusted or TLS failed")
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             failure = Unreachable(f"{method} {label}: timed out")
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
-            failure = Unreachable(f"{method} {label}: no answer")
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as e:
+            failure = tls.failure(e, f"{method} {label}") or Unreachable(f"{method} {label}: no answer")
         # Raised out here: the library's error quotes the url, and must not be chained.
         raise failure
 
 
-def _session(ca_file: str | None) -> requests.Session:
+def _session(ca_file: str | None, certificate: tls.ClientCertificate | None) -> requests.Session:
     session = requests.Session()
     # Neither proxies nor .netrc nor CA bundles of the environment: only what the configuration says.
     session.trust_env = False
     session.verify = ca_file or True
-    adapter = HTTPAdapter(max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
+    session.mount("https://", _TlsAdapter(tls.context(ca_file, certificate)))
+    session.mount("http://", HTTPAdapter(max_retries=0))
     return session
 
 
@@ -339,6 +446,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _digest_of_other(answer: _Answer) -> Digest:
+    """The digest where a server sent a Binary resource as JSON, or something else than was asked for."""
+    if "json" not in answer.content_type:
+        return Digest.of(answer.body)
+    resource = parse_json(answer.body)
+    # Freed before the next copy is made: a photograph is in here three times otherwise.
+    answer.body.clear()
+    return Digest.of(binary_data(resource))
 
 
 def _form(parameters: Mapping[str, str]) -> bytes:

@@ -10,7 +10,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from kiosk.errors import Rejected
@@ -38,6 +39,31 @@ JPEG = "image/jpeg"
 
 _SLICE = 57 * 1024
 """Bytes encoded at a time; a multiple of three, so that base64 needs no padding in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoTransaction:
+    """The JSON of one photograph's transaction, encoded piece by piece while it is sent.
+
+    It holds no copy of `jpeg`: whoever made it overwrites the picture once nothing is to be sent any more.
+    Every iteration gives the whole again, so that it can be sent again.
+    """
+
+    before: bytes
+    jpeg: bytearray
+    after: bytes
+
+    def __len__(self) -> int:
+        """Bytes in all: the Content-Length."""
+        return len(self.before) + (len(self.jpeg) + 2) // 3 * 4 + len(self.after)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces in their order."""
+        yield self.before
+        with memoryview(self.jpeg) as view:
+            for start in range(0, len(view), _SLICE):
+                yield binascii.b2a_base64(view[start : start + _SLICE], newline=False)
+        yield self.after
 
 
 def photo_part(
@@ -94,15 +120,15 @@ def binary_id(photo: UUID) -> UUID:
 
 def photo_transaction(
     session: Session, filing: Filing, photo: Photo, jpeg: bytearray, consents: Sequence[str], *, put: bool
-) -> bytearray:
-    """The whole transaction as JSON, checked against R4, in one buffer that the caller overwrites.
+) -> PhotoTransaction:
+    """The whole transaction, checked against R4; it reads `jpeg` while it is sent.
 
     put: whether the server lets us choose the Binary's id; see unsearched_create.
     Raises Rejected when `jpeg` is not the photograph of the manifest.
     """
     check_photo(photo, jpeg)
     part = photo_part(session, filing, photo, sha1_base64(jpeg), consents, binary_id(photo.id).urn)
-    # Built and validated around a stand-in: the picture itself is copied once, into the final buffer.
+    # Built and validated around a stand-in: the picture itself is never copied.
     stand_in = base64.b64encode(uuid5(photo.id, "stand-in").bytes).decode("ascii")
     binary = {
         "resourceType": "Binary",
@@ -115,7 +141,7 @@ def photo_transaction(
     )
     validate(bundle)
     before, _, after = json.dumps(bundle).encode().partition(stand_in.encode())
-    return _framed(before, jpeg, after)
+    return PhotoTransaction(before, jpeg, after)
 
 
 def filing_transaction(
@@ -149,17 +175,3 @@ def check_photo(photo: Photo, jpeg: bytearray) -> None:
     """Raises Rejected when `jpeg` is not the photograph of the manifest."""
     if len(jpeg) != photo.size or hashlib.sha256(jpeg).hexdigest() != photo.sha256:
         raise Rejected(f"photograph {photo.number} is not the one of the manifest")
-
-
-def _framed(before: bytes, jpeg: bytearray, after: bytes) -> bytearray:
-    body = bytearray(len(before) + (len(jpeg) + 2) // 3 * 4 + len(after))
-    body[: len(before)] = before
-    end = len(before)
-    view = memoryview(jpeg)
-    for start in range(0, len(jpeg), _SLICE):
-        piece = binascii.b2a_base64(view[start : start + _SLICE], newline=False)
-        body[end : end + len(piece)] = piece
-        end += len(piece)
-    view.release()
-    body[end:] = after
-    return body

@@ -74,23 +74,34 @@ def is_directory_on(path: Path, device: int) -> bool:
     return stat.S_ISDIR(facts.st_mode) and facts.st_dev == device
 
 
-def make_directory(path: Path) -> None:
-    """Make it for its owner only, whatever the umask. One that exists is left as it is."""
+def make_root(path: Path, mode: int, group: int | None = None) -> None:
+    """Make the spool's own directory with everything above it; one that exists is left as it is."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_directory(path, mode, group)
+
+
+def make_directory(path: Path, mode: int, group: int | None = None) -> None:
+    """Make it with this mode, whatever the umask. One that exists is left as it is, or shared after all."""
     try:
-        os.mkdir(path, 0o700)
+        # The final bits at once where the umask allows: a kill in between must not lock the other user out.
+        os.mkdir(path, mode & 0o777)
     except FileExistsError:
-        return
-    os.chmod(path, 0o700)
+        if group is None:
+            return
+    if group is not None:
+        os.chown(path, -1, group)
+    # After the group: a change of owner clears the set-group-id bit.
+    os.chmod(path, mode)
 
 
-def store(directory: int, name: str, parts: tuple[Buffer, ...]) -> None:
+def store(directory: int, name: str, parts: tuple[Buffer, ...], mode: int = 0o600) -> None:
     """Write a new file under a temporary name, read it back, and give it its name.
 
     Whatever goes wrong, nothing is left. Raises OSError, SpoolError.
     """
     temporary, fd = _temporary(directory)
     try:
-        os.fchmod(fd, 0o600)
+        os.fchmod(fd, mode)
         for part in parts:
             rest = memoryview(part).cast("B")
             while rest:
@@ -163,11 +174,11 @@ def unlink(name: str, directory: int) -> None:
 
 
 def entries(path: Path | int) -> list[os.DirEntry[str]]:
-    """What is in a directory, or nothing where it has just gone."""
+    """What is in a directory, or nothing where it has just gone. Raises SpoolError where it is none."""
     try:
-        with os.scandir(path) as entries:
+        with explained("list"), os.scandir(path) as entries:
             return list(entries)
-    except FileNotFoundError:
+    except SessionGone:
         return []
 
 

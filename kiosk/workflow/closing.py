@@ -55,7 +55,8 @@ def _send(flow: Flow, event: e.SendTouched) -> Result:
 
 @rules.on(State.SUMMARY, e.Committed, State.RECEIPT, note="renamed to ready: the commit point")
 def _committed(flow: Flow, event: e.Committed) -> Result:
-    return go(flow, State.RECEIPT, stage=Stage.WAITING, question=None)
+    # The signature is sealed now, and nothing on the receipt needs it.
+    return go(flow, State.RECEIPT, stage=Stage.WAITING, question=None, consent=None, strokes=(), choices=())
 
 
 @rules.on(State.RECEIPT, e.DeliveryChanged)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kiosk import events as e
+from kiosk.errors import Problem
 from kiosk.flow import Flow, State
+from kiosk.model import PHOTOS_MAX
 from kiosk.workflow.table import (
     Result,
     RuleBook,
@@ -32,10 +34,13 @@ def _camera_ready(flow: Flow, event: e.CameraReady) -> Result:
     return replace(flow, camera_ready=True), ()
 
 
-@rules.on(State.PREVIEW, e.ShutterPressed, note="the frame on screen freezes")
+@rules.on(State.PREVIEW, e.ShutterPressed, note="the frame on screen freezes, unless the set is full")
 def _shutter(flow: Flow, event: e.ShutterPressed) -> Result:
     if not flow.camera_ready or event.frame < 0 or flow.site is None:
         return flow, ()
+    if len(flow.photos) >= PHOTOS_MAX:
+        # Before the photograph, not after it: nothing that was taken is ever turned away.
+        return replace(flow, problem=Problem.SESSION_FULL), ()
     number = flow.taken + 1
     take = e.TakePhoto(event.photo, number, event.frame, event.at, flow.site)
     return stay(flow, take, busy=True, frozen=event.frame, taken=number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import time
 import traceback
@@ -22,8 +23,11 @@ from kiosk.demo.fhir_server import DemoFhirServer
 from kiosk.destinations.base import Destination, receipt_id
 from kiosk.destinations.fhir import SURELY_TAKEN, FhirDestination
 from kiosk.fhir.answers import Resource
-from kiosk.fhir.client import BasicAuth, FhirClient
+from kiosk.fhir.audit_events import heads_in
+from kiosk.fhir.auth import BasicAuth
+from kiosk.fhir.client import FhirClient, Pieces
 from kiosk.fhir.resources import Filing
+from kiosk.heads import SignedHead
 from kiosk.model import (
     Aspect,
     BodySite,
@@ -80,6 +84,18 @@ class World(Protocol):
     def expected(self, *sessions: Session) -> dict[str, int]: ...
 
     def photographs_of(self, patient: Patient) -> list[str]: ...
+
+    def recorded(self) -> list[SignedHead]:
+        """The heads in the far side's audit, oldest first."""
+        ...
+
+    def record_texts(self) -> list[str]:
+        """The records in the far side's audit, as they are stored."""
+        ...
+
+    def refuse_records(self, trouble: str) -> None:
+        """Let the far side refuse, from now on, what `anchor` sends: words of the demo server's faults."""
+        ...
 
     def trouble(self, trouble: Trouble) -> None: ...
 
@@ -139,6 +155,12 @@ def assert_silent(error: BaseException) -> None:
     """No patient data in the error, in what it was raised from, or in its attributes."""
     text = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
     assert not [marker for marker in MARKERS if marker.lower() in text.lower()]
+
+
+def head_number(seq: int) -> SignedHead:
+    return SignedHead(
+        "ward-7", str(UUID(int=7, version=4)), seq, hashlib.sha256(b"%d" % seq).hexdigest(), "5" * 128
+    )
 
 
 class DestinationContract:
@@ -328,6 +350,99 @@ class DestinationContract:
         assert world.photographs_of(session.patient) == [session.photos[0].sha256]
         assert not any(map(any, album.out))
 
+    # --- the record in the far side's audit ----------------------------------------------------
+
+    def test_a_delivery_is_recorded_with_the_head(self, world: World, album: Album, session: Session) -> None:
+        receipt = world.destination.deliver(session, album.open, nothing)
+        assert world.recorded() == [], "delivering alone records nothing"
+        world.destination.anchor(session, receipt, head_number(4))
+        assert world.recorded() == [head_number(4)]
+        assert world.stored() == world.expected(session)
+
+    def test_a_refusal_by_the_patient_is_recorded_too(self, world: World, album: Album) -> None:
+        session = make_session(world.patient(1), (), Decision.DENY)
+        receipt = world.destination.deliver(session, album.open, nothing)
+        world.destination.anchor(session, receipt, head_number(4))
+        assert world.recorded() == [head_number(4)]
+
+    def test_a_record_names_the_patient_by_reference_only(
+        self, world: World, album: Album, session: Session
+    ) -> None:
+        receipt = world.destination.deliver(session, album.open, nothing)
+        world.destination.anchor(session, receipt, head_number(4))
+        (text,) = world.record_texts()
+        assert text.count(session.patient.id) == 1
+        person = ("MARKERFAMILY", "Markergiven", session.patient.identifier.value, "1931-02-03")
+        assert not [word for word in person if word.lower() in text.lower()]
+
+    def test_twenty_records_are_one(self, world: World, album: Album, session: Session) -> None:
+        receipt = world.destination.deliver(session, album.open, nothing)
+        for _ in range(20):
+            world.destination.anchor(session, receipt, head_number(4))
+        assert world.recorded() == [head_number(4)]
+
+    def test_two_sessions_of_one_patient_are_two_records(self, world: World, album: Album) -> None:
+        for number in (1, 2):
+            session = make_session(world.patient(1), (album.add(1),))
+            receipt = world.destination.deliver(session, album.open, nothing)
+            for _ in range(2):
+                world.destination.anchor(session, receipt, head_number(number))
+        assert world.recorded() == [head_number(1), head_number(2)]
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    def test_killed_at_every_request_of_recording(self, world: World, after: bool) -> None:
+        for step in range(1, 20):
+            album = Album()
+            session = make_session(world.patient(1), (album.add(1),))
+            receipt = world.destination.deliver(session, album.open, nothing)
+            try:
+                world.dying(step, after).anchor(session, receipt, head_number(step))
+            except Killed:
+                assert world.destination.deliver(session, album.open, nothing) == receipt
+                world.destination.anchor(session, receipt, head_number(step))
+            else:
+                break
+        assert 2 < step < 19, "the steps were not walked to the end"
+        assert world.recorded() == [head_number(number) for number in range(1, step + 1)]
+
+    @pytest.mark.parametrize(
+        ("trouble", "expected"),
+        [
+            ("status 405", errors.Rejected),
+            ("status 403", errors.NotLetIn),
+            ("status 404", errors.Rejected),
+            ("status 422", errors.Rejected),
+            ("status 400", errors.Rejected),
+            ("status 501", errors.Rejected),
+            ("status 409", errors.Conflict),
+            ("status 503", errors.ServerBusy),
+            ("login-page", errors.NotLetIn),
+            ("drop-before", errors.Unreachable),
+            ("drop-after-commit", errors.Unreachable),
+        ],
+    )
+    def test_a_refused_record_is_told_and_undoes_nothing(
+        self,
+        world: World,
+        album: Album,
+        session: Session,
+        trouble: str,
+        expected: type[errors.DeliveryError],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        receipt = world.destination.deliver(session, album.open, nothing)
+        world.refuse_records(trouble)
+        with pytest.raises(expected) as raised:
+            world.destination.anchor(session, receipt, head_number(4))
+        assert_silent(raised.value)
+        assert not [m for m in MARKERS if m.lower() in caplog.text.lower()]
+        assert world.stored() == world.expected(session)
+        assert world.destination.deliver(session, album.open, nothing) == receipt
+        world.calm()
+        world.destination.anchor(session, receipt, head_number(4))
+        assert world.recorded() == [head_number(4)]
+
 
 # --- FHIR ------------------------------------------------------------------------------------
 
@@ -349,6 +464,11 @@ class DyingClient(FhirClient):
         return answer
 
 
+def whole_of(body: bytes | Pieces) -> bytes:
+    """What is sent, in one."""
+    return body if isinstance(body, bytes) else b"".join(body)
+
+
 class LateClient(FhirClient):
     """Its first transactions of a kind are still under way when the client has given up waiting."""
 
@@ -357,10 +477,10 @@ class LateClient(FhirClient):
         self.late = ""
         self.under_way: list[bytes] = []
 
-    def transaction(self, body: bytes | bytearray) -> Resource:
-        if self.late and self.late.encode() in body:
-            # A copy, as the network has one: the buffer is wiped when this raises.
-            self.under_way.append(bytes(body))
+    def transaction(self, body: bytes | Pieces) -> Resource:
+        if self.late and self.late.encode() in (sent := whole_of(body)):
+            # A copy, as the network has one: the photograph is wiped when this raises.
+            self.under_way.append(sent)
             raise errors.Unreachable("POST Bundle: timed out")
         return super().transaction(body)
 
@@ -407,6 +527,18 @@ class FhirWorld:
                 data = self.server.store.binary_bytes(attachment["url"].removeprefix("Binary/"))
                 found.append(hashlib.sha256(data).hexdigest())
         return sorted(found)
+
+    def recorded(self) -> list[SignedHead]:
+        return [head for event in self.server.store.all("AuditEvent") for head in heads_in(event)]
+
+    def record_texts(self) -> list[str]:
+        return [json.dumps(event) for event in self.server.store.all("AuditEvent")]
+
+    def refuse_records(self, trouble: str) -> None:
+        method = "PUT" if self.server.store.update_create else "POST"
+        # The question before it is a POST too, to a longer path.
+        exact = "" if method == "PUT" else "$"
+        self.server.faults.set(f"{trouble} on={method}:/fhir/AuditEvent{exact}")
 
     def trouble(self, trouble: Trouble) -> None:
         if trouble is Trouble.UNREACHABLE:
@@ -591,10 +723,8 @@ class TestFhirDestination(DestinationContract):
         whole = world.client.transaction
         sent: list[int] = []
 
-        def half(body: bytes | bytearray) -> Resource:
-            import json
-
-            bundle = json.loads(bytes(body))
+        def half(body: bytes | Pieces) -> Resource:
+            bundle = json.loads(whole_of(body))
             sent.append(len(bundle["entry"]))
             if len(sent) > 1:
                 return whole(body)
@@ -624,7 +754,7 @@ class TestFhirDestination(DestinationContract):
     def test_every_entrys_status_counts(
         self, world: FhirWorld, album: Album, session: Session, status: str | None, expected: type[Exception]
     ) -> None:
-        def answer(body: bytes | bytearray) -> Resource:
+        def answer(body: bytes | Pieces) -> Resource:
             entries = [{"response": {"status": "201 Created"}} for _ in range(4)]
             return {"entry": [*entries, {"response": {"status": status} if status else {}}]}
 
@@ -653,7 +783,7 @@ class TestFhirDestination(DestinationContract):
     ) -> None:
         whole = world.client.transaction
 
-        def conflict(body: bytes | bytearray) -> Resource:
+        def conflict(body: bytes | Pieces) -> Resource:
             whole(body)
             raise errors.Conflict("POST Bundle: 409")
 
@@ -693,8 +823,8 @@ class TestFhirDestination(DestinationContract):
             destination.deliver(session, album.open, nothing)
         whole = world.client.transaction
 
-        def send(body: bytes | bytearray) -> Resource:
-            if f'"resourceType": "{kind}"'.encode() in body:
+        def send(body: bytes | Pieces) -> Resource:
+            if f'"resourceType": "{kind}"'.encode() in whole_of(body):
                 first.arrive()
             return whole(body)
 
@@ -741,7 +871,7 @@ class TestFhirDestination(DestinationContract):
         whole = world.client.transaction
         second: list[Resource] = []
 
-        def send(body: bytes | bytearray) -> Resource:
+        def send(body: bytes | Pieces) -> Resource:
             second.append(whole(body))
             return second[-1]
 
@@ -764,8 +894,8 @@ class TestFhirDestination(DestinationContract):
         whole = world.client.transaction
         hidden: list[bytes] = []
 
-        def conflict(body: bytes | bytearray) -> Resource:
-            hidden.append(bytes(body))
+        def conflict(body: bytes | Pieces) -> Resource:
+            hidden.append(whole_of(body))
             raise errors.Conflict("POST Bundle: 409")
 
         def pause(_: float) -> None:
@@ -794,7 +924,7 @@ class TestFhirDestination(DestinationContract):
             destination.deliver(session, album.open, nothing)
         whole = world.client.transaction
 
-        def send(body: bytes | bytearray) -> Resource:
+        def send(body: bytes | Pieces) -> Resource:
             first.arrive()
             return whole(body)
 
@@ -805,11 +935,67 @@ class TestFhirDestination(DestinationContract):
         expected["Binary"] += 0 if world.server.store.update_create else 1
         assert world.stored() == expected
 
+    def test_a_record_is_valid_and_of_its_profile(
+        self, world: FhirWorld, album: Album, session: Session
+    ) -> None:
+        from fhir.resources.R4B.auditevent import AuditEvent
+
+        receipt = world.destination.deliver(session, album.open, nothing)
+        world.destination.anchor(session, receipt, head_number(4))
+        (stored,) = world.server.store.all("AuditEvent")
+        event = AuditEvent.model_validate(stored)
+        # IHE BALP PatientCreate, by its slices.
+        assert (event.type.code, event.action, event.outcome) == ("rest", "C", "0")
+        assert [coding.code for coding in event.subtype] == ["create"]
+        assert event.recorded == receipt.delivered_at
+        client, server, user = event.agent
+        assert [agent.type.coding[0].code for agent in event.agent] == ["110153", "110152", "AUT"]
+        assert [agent.requestor for agent in event.agent] == [False, False, True]
+        assert (client.network.address, client.network.type) == (session.station, "1")
+        assert (server.network.address, server.network.type) == (world.server.base_url, "5")
+        assert user.network is None
+        assert event.source.observer == client.who
+        patient, data, _head = event.entity
+        assert [entity.type.code for entity in event.entity] == ["1", "2", "4"]
+        assert [entity.role.code for entity in event.entity] == ["1", "4", "13"]
+        assert patient.what.model_dump(exclude_none=True) == {"reference": f"Patient/{session.patient.id}"}
+        assert data.what.identifier.value == str(session.id)
+        assert stored["meta"]["profile"][0].endswith("IHE.BasicAudit.PatientCreate")
+
+    def test_a_later_attempt_puts_the_newer_head(
+        self, world: FhirWorld, album: Album, session: Session
+    ) -> None:
+        receipt = world.destination.deliver(session, album.open, nothing)
+        for seq in (4, 9):
+            world.destination.anchor(session, receipt, head_number(seq))
+        assert world.recorded() == [head_number(9 if world.server.store.update_create else 4)]
+
+    def test_a_server_that_does_not_let_us_ask_gets_the_record_all_the_same(
+        self, world: FhirWorld, album: Album, session: Session
+    ) -> None:
+        receipt = world.destination.deliver(session, album.open, nothing)
+        world.server.faults.set("status 400 on=POST:/fhir/AuditEvent/_search")
+        for _ in range(2):
+            world.destination.anchor(session, receipt, head_number(4))
+        assert len(world.recorded()) == (1 if world.server.store.update_create else 2)
+
+    def test_another_ones_record_is_not_taken_for_ours(
+        self, world: FhirWorld, album: Album, session: Session
+    ) -> None:
+        """A server that ignores what it cannot search shows every AuditEvent of the patient."""
+        other = make_session(session.patient, (album.add(1),))
+        receipt = world.destination.deliver(other, album.open, nothing)
+        world.destination.anchor(other, receipt, head_number(4))
+        everything = world.server.store.all("AuditEvent")
+        world.client.search = lambda resource_type, parameters: everything  # type: ignore[method-assign]
+        world.destination.anchor(session, receipt, head_number(5))
+        assert world.recorded() == [head_number(4), head_number(5)]
+
     def test_what_is_in_use_is_never_deleted(self, world: FhirWorld, album: Album, session: Session) -> None:
         """A server that says 200 for what it has just created."""
         whole = world.client.transaction
 
-        def muddled(body: bytes | bytearray) -> Resource:
+        def muddled(body: bytes | Pieces) -> Resource:
             answer = whole(body)
             for entry in answer["entry"]:
                 if entry["response"]["location"].startswith(("DocumentReference/", "Consent/")):
@@ -866,8 +1052,8 @@ class TestTooLongForATransaction:
     ) -> None:
         whole = world.client.transaction
 
-        def refuse(body: bytes | bytearray) -> Resource:
-            if b"Binary" in body and len(body) < LONG:
+        def refuse(body: bytes | Pieces) -> Resource:
+            if len(body) < LONG and b"Binary" in whole_of(body):
                 refused = errors.Rejected("POST Bundle: 422")
                 refused.status = 422
                 raise refused

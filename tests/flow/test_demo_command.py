@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kiosk.demo.fhir_server import DemoFhirServer
+from tests.flow.story import kiosk, play
 
 SHORT = "wait LOCKED 30\nshot locked\n"
 
@@ -128,3 +129,15 @@ def test_nothing_is_left_in_memory(tmp_path: Path) -> None:
     pid = next(m["pid"] for m in map(json.loads, done.stdout.splitlines()) if m["event"] == "state")
     assert done.returncode == 1
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_doctor_looks_at_a_running_kiosk() -> None:
+    with kiosk() as running:
+        play(running, "wait LOCKED 30", "wait network 20")
+        command = [sys.executable, "-m", "kiosk", "doctor", "--config", str(running.config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "running; 0 waiting, 0 parked, record server reachable" in done.stdout, done.stdout + done.stderr
+    assert "good  link" in done.stdout
+    assert "good  staff" in done.stdout
+    memory = next(line for line in done.stdout.splitlines() if "uploader's memory" in line)
+    assert "no core files, nothing swapped" in memory

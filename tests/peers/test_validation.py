@@ -15,9 +15,12 @@ from uuid import UUID, uuid5
 
 import pytest
 
+from kiosk.destinations.base import make_receipt
+from kiosk.fhir.audit_events import delivery_event
 from kiosk.fhir.consents import consent_bundle, consent_id, form_id
 from kiosk.fhir.photos import photo_transaction
 from kiosk.fhir.resources import Filing
+from kiosk.heads import SignedHead
 from kiosk.model import (
     Aspect,
     BodySite,
@@ -37,6 +40,7 @@ from tests.peers.validators import Validator, start
 
 FILING = Filing("urn:lethe:photo", "Wound clinic, room 4 <east> & “annexe”")
 PDF = b"%PDF-1.7 form"
+HEAD = SignedHead("ward-7", str(UUID(int=7, version=4)), 4, "ab" * 32, "5" * 128)
 
 WARNINGS: dict[tuple[str, str, str], str] = {
     (
@@ -105,7 +109,7 @@ def consents() -> list[Consent]:
 
 
 def emitted() -> Iterator[tuple[str, Json]]:
-    """Every bundle, with a name for it."""
+    """Every bundle, and the AuditEvent that goes alone, with a name for it."""
     operators = (nouns.NURSE, Practitioner("s2", "B. Ng <RN> & Co", "Practitioner/77"))
     for number, (consent, operator, put) in enumerate(product(consents(), operators, (True, False))):
         session = replace(nouns.session(consent), operator=operator)
@@ -113,6 +117,8 @@ def emitted() -> Iterator[tuple[str, Json]]:
             bundle = consent_bundle(session, FILING, PDF, present, put=put)
             if bundle["entry"]:
                 yield f"consent {number} put={put} present={len(present)}", bundle
+        receipt = make_receipt(session, "fhir", nouns.AT)
+        yield f"audit {number}", delivery_event(session, FILING, receipt, HEAD, "https://fhir.example/r4")
     for number, site in enumerate(every_site()):
         made, jpeg = photo(number + 1, site)
         for put in (True, False):
@@ -131,14 +137,17 @@ def present_parts(session: Session) -> list[dict[UUID, str]]:
 def photo_bundle(session: Session, made: Photo, jpeg: bytes, *, put: bool) -> Json:
     references = ["Consent/a", "Consent/b", "Consent/c"]
     body = photo_transaction(session, FILING, made, bytearray(jpeg), references, put=put)
-    return dict(json.loads(bytes(body)))
+    return dict(json.loads(b"".join(body)))
+
+
+def parts_of(sent: Json) -> list[Json]:
+    return [entry["resource"] for entry in sent.get("entry", [])]
 
 
 def test_everything_is_emitted() -> None:
     """The matrix below is whole: every kind of resource, and every site that the screen has."""
-    bundles = [bundle for _, bundle in emitted()]
-    kinds = {entry["resource"]["resourceType"] for bundle in bundles for entry in bundle["entry"]}
-    assert kinds == {"DocumentReference", "Consent", "Provenance", "Binary"}
+    kinds = {resource["resourceType"] for _, sent in emitted() for resource in (sent, *parts_of(sent))}
+    assert kinds == {"Bundle", "DocumentReference", "Consent", "Provenance", "Binary", "AuditEvent"}
     sides = sum(2 if region.has_sides else 1 for region in Region)
     assert len(every_site()) == sides * (len(Aspect) + 1)
     assert len(consents()) == 2 + len(Signer) * 8
@@ -147,7 +156,7 @@ def test_everything_is_emitted() -> None:
 def test_nothing_that_is_emitted_has_an_error(validators: Mapping[str, Validator]) -> None:
     unexplained, used = [], set()
     for name, bundle in emitted():
-        for resource in (bundle, *(entry["resource"] for entry in bundle["entry"])):
+        for resource in (bundle, *parts_of(bundle)):
             for by, validator in validators.items():
                 for issue in validator.issues(resource):
                     key = (by, issue.where, issue.text)

@@ -23,11 +23,13 @@ from kiosk.link import MAX_LINE, Answer, Caller, Lines, Message, Peer, Server, e
 class Answering:
     """A server in a thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, group: int | None = None) -> None:
         self.path = path
         self.peers: list[Peer] = []
         self.lost = threading.Event()
-        self._server = Server(path, self.handle, on_open=self.peers.append, on_lost=lambda _: self.lost.set())
+        self._server = Server(
+            path, self.handle, on_open=self.peers.append, on_lost=lambda _: self.lost.set(), group=group
+        )
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Answering:
@@ -147,6 +149,13 @@ def test_nobody_there_is_a_link_error(tmp_path: Path) -> None:
 
 def test_only_the_owner_may_connect(answering: Answering) -> None:
     assert stat.S_IMODE(os.stat(answering.path).st_mode) == 0o600
+
+
+def test_with_a_group_its_members_may_connect_too(tmp_path: Path) -> None:
+    group = os.getgroups()[-1] if os.getgroups() else os.getgid()
+    with Answering(tmp_path / "link.sock", group) as answering:
+        facts = os.stat(answering.path)
+        assert (stat.S_IMODE(facts.st_mode), facts.st_gid) == (0o660, group)
 
 
 @pytest.mark.parametrize("babble", [b"\n", b"[1]\n", b"{\n", b"\xff\xfe\n", b"x" * (MAX_LINE + 2)])

@@ -101,6 +101,18 @@ def test_opening_leaves_only_the_callers_copy(
     assert inner == [bytes(len(PLAIN))]
 
 
+def test_opening_in_place_needs_no_second_buffer(key: PrivateKey, sealed: bytes) -> None:
+    buffer = bytearray(sealed)
+    seal.open_in_place(key, HEADER, buffer)
+    assert buffer == PLAIN
+    changed = bytearray(sealed)
+    changed[-1] ^= 1
+    before = bytes(changed)
+    with pytest.raises(CannotOpen):
+        seal.open_in_place(key, HEADER, changed)
+    assert changed == before
+
+
 # --- tampering -------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from kiosk.errors import SessionGone, SpoolError, SpoolFull, SpoolNotRam
-from kiosk.spool import Item, Spool, files
+from kiosk.spool import Item, Outbox, Spool, files
 from tests.spool_tools import everything, make
 
 MEGABYTE = 2**20
@@ -110,13 +110,14 @@ def test_a_session_from_open_to_gone(spool: Spool, session: UUID) -> None:
     assert spool.used() == 8 + len(big) + 1
     assert spool.forget(session) is True
     assert spool.forget(session) is False
-    assert everything(spool.root) == ["open", "parked", "ready"]
+    assert everything(spool.root) == ["open", "parked", "ready", "sending"]
     assert spool.used() == 0
 
 
 def test_parking_and_back(spool: Spool, session: UUID) -> None:
     spool.add(session, 1, "photo", uuid4(), b"x")
     spool.commit(session)
+    spool.take(session)
     items = spool.items(session)
     spool.park(session, "server-said-422")
     assert spool.ready() == []
@@ -132,6 +133,24 @@ def test_parking_and_back(spool: Spool, session: UUID) -> None:
     assert spool.items(session) == items
     with pytest.raises(SessionGone):
         spool.unpark(session)
+
+
+def test_taking_over_changes_the_place_and_nothing_else(spool: Spool, session: UUID) -> None:
+    spool.add(session, 1, "photo", uuid4(), b"x")
+    with pytest.raises(SessionGone):
+        spool.take(session)
+    spool.commit(session)
+    for _ in range(2):
+        spool.take(session)
+        assert everything(spool.root / "ready") == []
+        assert spool.ready() == [session]
+        assert [spool.read(i) for i in spool.items(session)] == [b"x"]
+    with spool.lock(session):
+        assert make(spool.root).ready() == [session]
+    with pytest.raises(SpoolError):
+        spool.begin(session)
+    assert spool.forget(session) is True
+    assert spool.ready() == []
 
 
 @pytest.mark.parametrize("reason", ["", "Name Of Patient", "a/b", "..", "a" * 41, "ä", "a\n", "-a"])
@@ -185,7 +204,7 @@ def test_destroy(spool: Spool, session: UUID) -> None:
     spool.add(session, 1, "photo", uuid4(), b"x")
     assert spool.destroy(session) is True
     assert spool.destroy(session) is False
-    assert everything(spool.root) == ["open", "parked", "ready"]
+    assert everything(spool.root) == ["open", "parked", "ready", "sending"]
     for late in (
         lambda: spool.add(session, 2, "photo", uuid4(), b"late"),
         lambda: spool.commit(session),
@@ -194,7 +213,7 @@ def test_destroy(spool: Spool, session: UUID) -> None:
     ):
         with pytest.raises(SessionGone):
             late()
-    assert everything(spool.root) == ["open", "parked", "ready"]
+    assert everything(spool.root) == ["open", "parked", "ready", "sending"]
 
 
 def test_destroy_leaves_committed_sessions_alone(spool: Spool, session: UUID) -> None:
@@ -245,7 +264,7 @@ def test_destroyed_while_a_photograph_is_written(
     monkeypatch.setattr(os, name, destroyed_first)
     with pytest.raises(SessionGone):
         spool.add(session, 1, "photo", uuid4(), b"late")
-    assert everything(spool.root) == ["open", "parked", "ready"]
+    assert everything(spool.root) == ["open", "parked", "ready", "sending"]
 
 
 def test_committed_while_a_photograph_is_written(
@@ -337,25 +356,40 @@ def test_errors_carry_no_file_names(spool: Spool, session: UUID, monkeypatch: py
 # --- room ------------------------------------------------------------------------------------------
 
 
-def test_a_new_session_needs_the_reserve_and_an_open_one_may_use_it(tmp_path: Path) -> None:
+def test_a_session_is_refused_before_it_begins_and_never_in_the_middle(tmp_path: Path) -> None:
+    """What fits at the beginning fits to the end: each session has its reserve, and no more."""
     spool = make(tmp_path / "spool", capacity=1000, reserve=400)
     first, second = uuid4(), uuid4()
     spool.begin(first)
-    spool.add(first, 1, "photo", uuid4(), bytes(600))
+    spool.add(first, 1, "photo", uuid4(), bytes(200))
     assert spool.room_for_session()
     spool.begin(second)
-    spool.add(second, 1, "photo", uuid4(), bytes(1))
+    spool.add(second, 1, "photo", uuid4(), bytes(201))
+    # 401 bytes are used, but both may grow.
     assert not spool.room_for_session()
     with pytest.raises(SpoolFull):
         spool.check_room()
     with pytest.raises(SpoolFull):
         spool.begin(uuid4())
-    spool.add(second, 2, "photo", uuid4(), bytes(399))
-    with pytest.raises(SpoolFull):
-        spool.add(second, 3, "photo", uuid4(), bytes(1))
-    assert spool.used() == 1000
+    spool.add(second, 2, "photo", uuid4(), bytes(159))
+    spool.add(first, 2, "photo", uuid4(), bytes(160))
+    for session in (first, second):
+        # The last tenth is for the papers: a full session can still be sent.
+        with pytest.raises(SpoolFull):
+            spool.add(session, 3, "photo", uuid4(), bytes(1))
+        spool.add(session, 0, "manifest", uuid4(), bytes(40))
+        with pytest.raises(SpoolFull):
+            spool.add(session, 0, "manifest", uuid4(), bytes(1))
+    assert spool.used() == 800 <= spool.capacity
     spool.destroy(second)
     assert spool.room_for_session()
+
+
+def test_the_ui_has_no_way_to_read(tmp_path: Path) -> None:
+    make(tmp_path / "spool")
+    outbox = Outbox(tmp_path / "spool", reserve=MEGABYTE, allow_disk=True)
+    public = {name for name in dir(outbox) if not name.startswith("_")}
+    assert public & {"read", "items", "ready", "parked", "open_sessions", "lock", "forget"} == set()
 
 
 def test_no_room_where_the_file_system_has_less_than_the_reserve(tmp_path: Path) -> None:

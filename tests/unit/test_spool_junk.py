@@ -151,6 +151,7 @@ def test_sweep_removes_what_the_dead_left_and_spares_the_living(spool: Spool, se
             f"open/{session}/.part-alive",
             "parked",
             "ready",
+            "sending",
         ]
     assert spool.sweep() == []
     assert everything(here) == []
@@ -197,4 +198,4 @@ def test_two_processes_may_destroy_the_same_session(spool: Spool) -> None:
         for thread in threads:
             thread.join()
         assert sorted(answers) == [False, False, True]
-        assert everything(spool.root) == ["open", "parked", "ready"]
+        assert everything(spool.root) == ["open", "parked", "ready", "sending"]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kiosk import events as e
 from kiosk.errors import Problem
 from kiosk.model import (
+    PHOTOS_MAX,
     BodySite,
     Decision,
     Laterality,
@@ -345,6 +346,17 @@ def test_numbers_are_never_used_twice() -> None:
         e.RemoveTouched(nurse.flow.photos[1].id), e.MoreTouched(), e.ShutterPressed(9, IDS[3], NOW), e.Kept()
     )
     assert [p.number for p in nurse.flow.photos] == [1, 3]
+
+
+def test_a_full_set_is_refused_before_the_photograph_and_can_be_sent() -> None:
+    nurse = Nurse().photographs(PHOTOS_MAX)
+    full, effects = step(nurse.flow, e.ShutterPressed(7, uuid4(), NOW))
+    assert effects == ()
+    assert (full.problem, full.busy, full.frozen) == (Problem.SESSION_FULL, False, None)
+    nurse.does(e.FinishTouched(), e.RemoveTouched(nurse.flow.photos[0].id), e.MoreTouched())
+    nurse.does(e.ShutterPressed(7, uuid4(), NOW), e.Kept(), e.FinishTouched(), e.SendTouched(NOW))
+    assert nurse.flow.state is State.RECEIPT
+    assert len(nurse.flow.photos) == PHOTOS_MAX
 
 
 def test_removing_the_last_photograph_goes_back_to_the_camera() -> None:
