@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="FILE",
-        help="from the record server: a Bundle of AuditEvents, one of them, or lines of them or of heads",
+        help="a Bundle of AuditEvents from the record server, one AuditEvent, or lines of them or of heads",
     )
     verify.set_defaults(run=_audit_verify)
 

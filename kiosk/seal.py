@@ -248,7 +248,9 @@ def open_in_place(private_key: PrivateKey, expected: SealHeader, sealed: bytearr
     Raises CannotOpen as open_sealed does; then the item is as it was.
     """
     opened = _decrypt(private_key, expected, sealed)
-    sealed[: len(opened)] = opened
+    with memoryview(sealed) as buffer:
+        # A bytearray would copy what is assigned to a slice of it first.
+        buffer[: len(opened)] = opened
     del sealed[len(opened) :]
     _overwrite(opened)
 

@@ -16,6 +16,7 @@ Progress = Callable[[Stage], None]
 """Told SENDING while sending and PROVING while reading back."""
 
 _RECEIPT_NAMESPACE = uuid5(NAMESPACE_URL, "urn:lethe-kiosk:receipt")
+_ZEROS = bytes(64 * 1024)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O, U, so that a code can be read out on the telephone."""
 
@@ -75,5 +76,8 @@ def make_receipt(session: Session, destination: str, delivered_at: datetime) -> 
 
 
 def wipe(buffer: bytearray) -> None:
-    """Overwrite a plaintext buffer with zeros."""
-    buffer[:] = bytes(len(buffer))
+    """Overwrite a plaintext buffer with zeros, a piece at a time: whole zeros would be two copies of it."""
+    with memoryview(buffer) as view:
+        for start in range(0, len(view), len(_ZEROS)):
+            piece = view[start : start + len(_ZEROS)]
+            piece[:] = _ZEROS[: len(piece)]

@@ -26,6 +26,7 @@ from kiosk.custody import NotifySocket
 from kiosk.demo import station
 from kiosk.link import Caller
 from kiosk.model import Photo
+from kiosk.process import ENVIRONMENT
 from kiosk.seal import Kind, PublicKey, SealHeader, choose_suite, seal_parts
 from kiosk.spool import Spool
 from tests.nouns import AT, SITE, consent
@@ -122,9 +123,7 @@ def running_uploader(config: Path, notify: NotifySocket) -> Iterator[subprocess.
         "--parent",
         str(os.getpid()),
     ]
-    # As its service manager sets it: what is freed is overwritten, and goes back to the system.
-    memory = {"MALLOC_PERTURB_": "165", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "2"}
-    environment = {**os.environ, **memory, "NOTIFY_SOCKET": str(notify.path)}
+    environment = {**os.environ, **ENVIRONMENT, "NOTIFY_SOCKET": str(notify.path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             until(lambda: (notify.receive(1) or {}).get("READY") == "1", 60)
@@ -157,7 +156,8 @@ def seal_session(spool: Spool, session: UUID, public: PublicKey) -> list[int]:
         add(number, Kind.PHOTO, photo.id, jpeg)
         photos.append(photo)
     manifest = replace(make_session(consent()), id=session, photos=tuple(photos))
-    add(PHOTOS + 1, Kind.MANIFEST, uuid4(), manifest.to_json())
+    add(0, Kind.CONSENT, manifest.consent.id, manifest.consent.to_json())
+    add(0, Kind.MANIFEST, session, manifest.to_json())
     return [photo.size for photo in photos]
 
 
@@ -182,7 +182,9 @@ def test_twenty_photographs_cost_no_more_memory_than_one(
             os.close(caller.take_descriptor())
             until(lambda: not children(uploader.pid), 30)
             session = UUID(answer["session"])
-            spool = Spool(tmp_path / "spool", capacity=512 * MEGABYTE, reserve=1, allow_disk=True)
+            spool = Spool(
+                tmp_path / "spool", capacity=512 * MEGABYTE, reserve=130 * MEGABYTE, allow_disk=True
+            )
             sizes = seal_session(spool, session, PublicKey.from_bytes(base64.b64decode(answer["public_key"])))
             spool.commit(session)
             caller.ask("commit", session=str(session), decision="permit", photos=PHOTOS, timeout=30)

@@ -850,7 +850,7 @@ class TestFhirDestination(DestinationContract):
         assert world.photographs_of(session.patient) == sorted(p.sha256 for p in session.photos)
         assert world.destination.deliver(session, album.open, nothing) == receipt
 
-    @pytest.mark.parametrize("waits", [(0.6, 1.0), (0.9, 0.0)], ids=["first-first", "second-first"])
+    @pytest.mark.parametrize("waits", [(1.2, 1.8), (1.8, 0.0)], ids=["first-first", "second-first"])
     def test_a_server_that_answers_too_late(
         self, world: FhirWorld, album: Album, waits: tuple[float, float]
     ) -> None:
@@ -862,7 +862,7 @@ class TestFhirDestination(DestinationContract):
             world.server.faults.set(f"delay {wait} times=1 on=POST:/fhir$")
         with (
             FhirClient(world.server.base_url, timeout=(2.0, 10.0)) as client,
-            FhirClient(world.server.base_url, timeout=(2.0, 0.2)) as hasty,
+            FhirClient(world.server.base_url, timeout=(2.0, 0.6)) as hasty,
         ):
             # Impatient with the transaction only: a busy machine is slow with everything.
             client.transaction = hasty.transaction  # type: ignore[method-assign]

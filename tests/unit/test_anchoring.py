@@ -55,9 +55,12 @@ def delivered(
     with KeyFile.create() as keys, keys.issue(session.id) as key:
         public = generate_into(key)
         spool.begin(session.id)
-        header = SealHeader(session.id, session.id, Kind.MANIFEST, 1)
-        sealed = seal(public, header, session.to_json(), choose_suite())
-        spool.add(session.id, 1, "manifest", session.id, sealed)
+        for kind, item, plaintext in (
+            (Kind.CONSENT, session.consent.id, session.consent.to_json()),
+            (Kind.MANIFEST, session.id, session.to_json()),
+        ):
+            sealed = seal(public, SealHeader(session.id, item, kind, 0), plaintext, choose_suite())
+            spool.add(session.id, 0, kind.value, item, sealed)
         spool.commit(session.id)
         outcome = deliver(session.id, spool, key, destination, said.append, head)
         assert not any(key)

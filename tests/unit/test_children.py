@@ -11,13 +11,14 @@ import pytest
 
 from kiosk.children import Children
 from kiosk.delivery import Outcome, Verdict
+from kiosk.heads import SignedHead
 from kiosk.process import ENVIRONMENT
 
 LOOK = """
 import json, os, stat, sys
 from kiosk.delivery import read_key
 from kiosk.process import ENVIRONMENT
-fd = int(sys.argv[-1])
+fd = int(sys.argv[sys.argv.index("--key-fd") + 1])
 facts = [
     stat.S_ISSOCK(os.fstat(fd).st_mode),
     read_key(fd) == bytes(range(96)),
@@ -28,12 +29,15 @@ print(json.dumps({"outcome": "delivered" if all(facts) else "park"}))
 """
 
 
+HEAD = SignedHead("ward-7", str(uuid4()), 1, "ab" * 32, "5" * 128)
+
+
 def test_the_key_comes_over_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is a socket cannot be opened through /proc/PID/fd (proc(5)), not even before it is hardened."""
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
-    children = Children(Path("kiosk.toml"), attempt_s=30)
+    children = Children(Path("kiosk.toml"), attempt_s=30, head=lambda: HEAD)
 
     def command(*arguments: str) -> list[str]:
         return [sys.executable, "-c", LOOK, *arguments]

@@ -214,7 +214,7 @@ def test_a_token_that_has_ended_already_is_asked_again_each_time(stub: Stub) -> 
     "call",
     [
         search,
-        lambda fhir: fhir.read_bytes("Binary/1", "application/fhir+json", 1000),
+        lambda fhir: fhir.read_digest("Binary/1", "application/fhir+json", 1000),
         lambda fhir: fhir.delete("Binary", "1"),
     ],
 )

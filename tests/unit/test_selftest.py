@@ -46,7 +46,6 @@ def test_neither_process_starts_with_it(
 
     monkeypatch.setattr(selftest, "open_sealed", wrong)
     monkeypatch.setattr("kiosk.process.harden", lambda: None)
-    monkeypatch.setattr("kiosk.wiring.ui.harden", lambda: None)
     config = station.write(tmp_path, "http://127.0.0.1:9/fhir", station.Options())
     assert __main__.main([command, "--config", str(config)]) == __main__.EXIT_CONFIG
     assert f"wrong answers with {seal.choose_suite().label}" in capsys.readouterr().err

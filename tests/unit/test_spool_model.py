@@ -125,9 +125,11 @@ class SpoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data(), item=st.uuids(), sealed=st.binary(min_size=1))
     def what_does_not_fit_leaves_nothing(self, data: st.DataObject, item: UUID, sealed: bytes) -> None:
-        full = make(self.root, capacity=self.spool.used() + len(sealed) - 1)
+        session = self.pick(data, self.open)
+        held = sum(map(len, self.open[session].values()))
+        full = make(self.root, reserve=held + len(sealed) - 1)
         with pytest.raises(SpoolFull):
-            full.add(self.pick(data, self.open), 1, "photo", item, sealed)
+            full.add(session, 0, "manifest", item, sealed)
 
     @precondition(lambda self: any(self.open.values()))
     @rule(data=st.data(), kill=KILLS)
