@@ -44,5 +44,5 @@ clean: ## remove what was installed and built
 .venv/.ready-dev: .venv/.ready-demo
 	scripts/setup.sh dev
 
-.venv/.ready-tests: .venv/.ready-dev tests/peers/oauth/package-lock.json
+.venv/.ready-tests: .venv/.ready-dev tests/peers/fhir_server/package-lock.json tests/peers/oauth/package-lock.json
 	scripts/setup.sh tests

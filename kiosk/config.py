@@ -244,6 +244,12 @@ class Fhir(_Section):
         default="urn:lethe:photo",
         description="the identifier system URI for photographs (https://… or urn:…)",
     )
+    attachment_urls: tuple[Url, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="a list of addresses below which the server gives photographs back, where that is not "
+        "below url: https://…, without user name, password or question mark",
+    )
     auth: Literal["none", "basic", "client-secret", "smart", "mtls"] = Field(
         default="none",
         description='"none" (a server on this machine only), "basic", "client-secret", "smart" or "mtls"',

@@ -23,6 +23,7 @@
         ├── NotLetIn            401, 403, a login page, a bad certificate: retry until IT has mended it
         ├── Rejected            a 4xx that will never pass: park
         ├── NotProven           2xx, but the read-back differs: park
+        │   └── NotThere        ... because what a document leads to is not there
         └── Conflict            several resources with one identifier: park
 
 Every sentence is written for the person in front of the screen: what happened, what to do.
@@ -325,15 +326,23 @@ class NotLetIn(DeliveryError):
 
 
 class Rejected(DeliveryError):
-    """An answer that will never become a yes: the session is parked."""
+    """An answer that will never become a yes: the session is parked.
+
+    status: the HTTP status, of the answer or of an entry in it; 0 where it was not one that said no.
+    """
 
     problem = Problem.REJECTED
+    status = 0
 
 
 class NotProven(DeliveryError):
     """The server said yes, but what it gives back is not what was sent: the session is parked."""
 
     problem = Problem.NOT_PROVEN
+
+
+class NotThere(NotProven):
+    """A document is in the record, but what it leads to is not there."""
 
 
 class Conflict(DeliveryError):

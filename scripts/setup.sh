@@ -109,6 +109,7 @@ case $what in
             need_packages "the tests look at the gallery page and the PDF with them" "${missing[@]}"
         fi
         install_python_packages peers
+        install_node_packages tests/peers/fhir_server .venv/peers "the FHIR server and validators of the tests"
         install_node_packages tests/peers/oauth .venv/peers-oauth "the authorization server that the tests talk to"
         if ! PATH=$PATH:/usr/sbin command -v rsyslogd >/dev/null; then
             mask_service rsyslog.service

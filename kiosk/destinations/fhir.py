@@ -1,6 +1,7 @@
 """Delivery into a FHIR R4 record: ask what is there, send what is missing, read it all back, then claim it.
 
-The order is form, Consents and Provenance in one transaction, then one transaction per photograph. Every
+The order is form, Consents and Provenance in one transaction, then one transaction per photograph; a server
+that finds that too long gets the photograph's bytes first, as they are, and then the rest. Every
 resource is recognised by an identifier that was minted before anything was sent, so a lost answer is
 answered by asking. Nothing of a session is kept between two calls.
 
@@ -17,6 +18,7 @@ import binascii
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -30,7 +32,7 @@ from kiosk.destinations.second_copies import (
     delete_second_binary,
     delete_second_provenance,
 )
-from kiosk.errors import Conflict, NotProven, Rejected
+from kiosk.errors import Conflict, DeliveryError, NotProven, NotThere, Rejected
 from kiosk.fhir.answers import (
     Resource,
     creates_by_put,
@@ -43,8 +45,8 @@ from kiosk.fhir.answers import (
 )
 from kiosk.fhir.client import Digest, FhirClient, Pieces
 from kiosk.fhir.codes import PURPOSES
-from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id
-from kiosk.fhir.photos import JPEG, photo_transaction
+from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, sha1_base64
+from kiosk.fhir.photos import JPEG, binary_id, check_photo, filing_transaction, photo_transaction
 from kiosk.fhir.resources import Filing, validate
 from kiosk.heads import SignedHead
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
@@ -54,6 +56,9 @@ INDEX_PAUSES = (0.25, 0.75, 2.0)
 """Seconds to wait for a server whose search lags behind its writes, before a write counts as lost."""
 
 DOCUMENT = "DocumentReference"
+
+SURELY_TAKEN = 700_000
+"""Bytes of a photograph that no server known to us finds too long inside a transaction: 1 MiB as base64."""
 
 Wanted = Mapping[str, Sequence[UUID]]
 """Identifiers by resource type."""
@@ -75,7 +80,8 @@ class FhirDestination:
     first is the one in use. What remains there: a second copy that may not be deleted or whose answer is
     lost as well, and one that an earlier attempt makes after this session was proven, of which nobody hears.
     Such a Binary is referred to by nothing; its securityContext names the patient. Such a Provenance repeats
-    the first.
+    the first.  A photograph that was sent apart from its DocumentReference leaves, on such a server, one
+    Binary more for every attempt that ended between the two.
     """
 
     name = "fhir"
@@ -95,6 +101,7 @@ class FhirDestination:
         self._now = now
         self._pause = pause
         self._by_put: frozenset[str] | None = None
+        self._too_long: int | None = None
 
     def deliver(self, session: Session, open_photo: OpenPhoto, progress: Progress) -> Receipt:
         """Deliver and prove one session; see Destination.deliver."""
@@ -107,8 +114,7 @@ class FhirDestination:
         stored = self._prove_consents(session)
         stored.append(self._prove_document(session, form_id(session), PDF, Digest.of(form)))
         for photo in session.photos:
-            digest = Digest(photo.size, photo.sha256)
-            stored.append(self._prove_document(session, photo.id, JPEG, digest))
+            stored.append(self._prove_photo(session, photo, open_photo, consents))
         # The server's own time of storing, so that a second proof gives an equal receipt.
         when = max((at for at in map(_last_updated, stored) if at), default=None)
         return make_receipt(session, self.name, when or self._now())
@@ -148,6 +154,22 @@ class FhirDestination:
         wanted = {DOCUMENT: (photo.id,)}
         if self._references(wanted):
             return
+        if self._too_long is None or photo.size < self._too_long:
+            try:
+                self._send_whole(session, photo, open_photo, consents)
+            except Rejected as e:
+                if e.status not in (400, 413) or photo.size <= SURELY_TAKEN:
+                    raise
+                self._too_long = photo.size
+            else:
+                return
+        self._send_apart(session, photo, open_photo, consents)
+
+    def _send_whole(
+        self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
+    ) -> None:
+        """Binary and DocumentReference in one transaction."""
+        wanted = {DOCUMENT: (photo.id,)}
         put = self._may_put(BINARY)
         jpeg = open_photo(photo)
         try:
@@ -157,6 +179,50 @@ class FhirDestination:
             wipe(jpeg)
         if not put:
             delete_second_binary(self._client, written, lambda: self._get(DOCUMENT, (photo.id,))[photo.id])
+
+    def _send_apart(
+        self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
+    ) -> None:
+        """The bytes as they are, then the transaction that refers to them: for who finds the whole too long.
+
+        A server that ran the whole as a batch has kept the DocumentReference without its Binary: it is
+        replaced. When the DocumentReference is refused, the bytes are taken back.
+        """
+        wanted = {DOCUMENT: (photo.id,)}
+        left = self._find(DOCUMENT, (photo.id,)).get(photo.id)
+        if left is not None and self._leads_to_bytes(left, photo):
+            return
+        jpeg = open_photo(photo)
+        try:
+            check_photo(photo, jpeg)
+            sha1 = sha1_base64(jpeg)
+            id = str(binary_id(photo.id)) if self._may_put(BINARY) else None
+            url = self._client.store_binary(jpeg, JPEG, f"Patient/{session.patient.id}", id)
+        finally:
+            wipe(jpeg)
+        body = filing_transaction(
+            session,
+            self._filing,
+            photo,
+            sha1,
+            consents,
+            url=url,
+            id=_reference(left).removeprefix(f"{DOCUMENT}/") if left else None,
+        )
+        try:
+            self._send(body, (DOCUMENT,), wanted)
+        except Rejected:
+            with suppress(DeliveryError):
+                self._client.delete(BINARY, url.removeprefix(f"{BINARY}/"))
+            raise
+
+    def _leads_to_bytes(self, document: Resource, photo: Photo) -> bool:
+        attachments = [part(content, "attachment") for content in objects(document, "content")]
+        try:
+            self._attached(attachments[0] if attachments else {}, JPEG, photo.size)
+        except NotProven:
+            return False
+        return True
 
     def _may_put(self, kind: str) -> bool:
         """Whether the server lets us choose the id of a new resource; asked once."""
@@ -231,6 +297,17 @@ class FhirDestination:
             ):
                 raise NotProven("Consent: read back different from what was sent")
         return list(found.values())
+
+    def _prove_photo(
+        self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
+    ) -> Resource:
+        """As _prove_document. A photograph that lacks its bytes gets them, once: what a batch may leave."""
+        digest = Digest(photo.size, photo.sha256)
+        try:
+            return self._prove_document(session, photo.id, JPEG, digest)
+        except NotThere:
+            self._send_apart(session, photo, open_photo, consents)
+        return self._prove_document(session, photo.id, JPEG, digest)
 
     def _prove_document(self, session: Session, id: UUID, content_type: str, sent: Digest) -> Resource:
         """The DocumentReference, once it and the bytes it leads to are proven to be ours."""

@@ -24,7 +24,16 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from kiosk.errors import ConfigError, DeliveryError, NotLetIn, NotProven, Problem, Rejected, Unreachable
+from kiosk.errors import (
+    ConfigError,
+    DeliveryError,
+    NotLetIn,
+    NotProven,
+    NotThere,
+    Problem,
+    Rejected,
+    Unreachable,
+)
 from kiosk.fhir import tls
 from kiosk.fhir.answers import (
     Resource,
@@ -44,7 +53,7 @@ TOKEN_LIMIT = 256 * 1024
 CHUNK = 64 * 1024
 
 _PAGES = ("text/html", "application/xhtml+xml")
-_RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,512}")
+_RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,2048}")
 
 
 class Pieces(Protocol):
@@ -81,6 +90,7 @@ class _Answer:
     date: str | None = None
     digest: Digest | None = None
     """Of a body that was hashed and not kept."""
+    location: str = ""
 
 
 class _TlsAdapter(HTTPAdapter):
@@ -103,6 +113,8 @@ class FhirClient:
     auth: what lets a request in, here and at the token endpoint that it names.
     ca_file: PEM file of the certificate authorities to trust; None: the list of the certifi package.
     client_certificate: our side of mutual TLS, where the server asks for it.
+    elsewhere: more addresses, like base_url, below which the server's attachments may be read back: those of
+    a file storage with signed addresses. No credentials are sent there.
     Raises errors.DeliveryError subclasses from every request; NotLetIn where it was not this FHIR server that
     answered, or not as one: 401, 403, a redirect, a sign-in page, 404 at an address that every one has.
     """
@@ -115,18 +127,16 @@ class FhirClient:
         timeout: tuple[float, float] = (5.0, 30.0),
         deadline: float = 300.0,
         ca_file: str | None = None,
+        elsewhere: tuple[str, ...] = (),
         client_certificate: tls.ClientCertificate | None = None,
     ) -> None:
         self.base_url = _checked_base(base_url)
+        self._elsewhere = tuple(map(_checked_base, elsewhere))
         self._timeout = timeout
         self._deadline = deadline
-        self._http = requests.Session()
-        # Neither proxies nor .netrc nor CA bundles of the environment: only what the configuration says.
-        self._http.trust_env = False
-        self._http.verify = ca_file or True
         self._auth = auth or NoAuth()
-        self._http.mount("https://", _TlsAdapter(tls.context(ca_file, client_certificate)))
-        self._http.mount("http://", HTTPAdapter(max_retries=0))
+        self._http = _session(ca_file, client_certificate)
+        self._anonymous = _session(ca_file, None)
 
     def __enter__(self) -> FhirClient:
         return self
@@ -139,6 +149,7 @@ class FhirClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._anonymous.close()
 
     def capabilities(self) -> Resource:
         """The CapabilityStatement (GET metadata)."""
@@ -206,23 +217,52 @@ class FhirClient:
         headers = {"Prefer": "return=minimal", "Content-Type": FHIR_JSON}
         return self._json("POST", self.base_url, "Bundle", body=body, headers=headers)
 
+    def store_binary(self, data: bytes | bytearray, content_type: str, context: str, id: str | None) -> str:
+        """Store bytes as they are (R4 binary.html, 2.17.2); returns the reference, `Binary/id`.
+
+        context: the reference of securityContext. id: PUT it under this id; None: POST, the server chooses.
+        """
+        method, url = (
+            ("POST", f"{self.base_url}/Binary") if id is None else ("PUT", f"{self.base_url}/Binary/{id}")
+        )
+        headers = {
+            "Accept": FHIR_JSON,
+            "Content-Type": content_type,
+            "Prefer": "return=minimal",
+            "X-Security-Context": context,
+        }
+        answer = self._send(method, url, "Binary", headers=headers, body=data, limit=JSON_LIMIT)
+        if answer.status not in (200, 201, 204):
+            raise error_for_status(answer.status, f"{method} Binary: {answer.status}", answer.retry_after)
+        if answer.content_type in _PAGES:
+            raise NotLetIn(f"{method} Binary: {answer.status} with a page")
+        if id is not None:
+            return f"Binary/{id}"
+        told = self.local(answer.location).removeprefix("Binary/") or (parse_json(answer.body) or {}).get(
+            "id"
+        )
+        if not is_id(told):
+            raise NotProven(f"{method} Binary: {answer.status} without an address")
+        return f"Binary/{told}"
+
     def read_digest(self, url: str, content_type: str, limit: int) -> Digest:
         """Fetch what an attachment's url points at, at most `limit` bytes, and hash it while it arrives.
 
-        `url` is relative to the base or absolute below it; anything else is NotProven, and nothing is sent
-        there. A server that answers with a Binary resource as JSON is understood. A web page in place of the
-        bytes is NotLetIn: nothing that is sent is one, so it says nothing about what is stored.
+        `url` is relative to the base or absolute below it or `elsewhere`; anything else is NotProven, and
+        nothing is sent there. A server that answers with a Binary resource as JSON is understood. A web page
+        in place of the bytes is NotLetIn: nothing that is sent is one, so it says nothing about what is
+        stored.
         """
-        answer = self._send(
-            "GET",
-            self._below_base(url),
-            "Binary",
-            headers={"Accept": content_type, "Cache-Control": "no-cache"},
-            limit=limit * 4 // 3 + CHUNK,
-            hashed=content_type,
-        )
+        base = next((base for base in self._elsewhere if url.startswith(f"{base}/")), self.base_url)
+        headers = {"Accept": content_type, "Cache-Control": "no-cache"}
+        most: dict[str, Any] = {"limit": limit * 4 // 3 + CHUNK, "hashed": content_type}
+        if base == self.base_url:
+            answer = self._send("GET", _below(base, url), "Binary", headers=headers, **most)
+        else:
+            anonymous = self._anonymous
+            answer = self._once("GET", _below(base, url), "Binary", headers=headers, http=anonymous, **most)
         if answer.status in (404, 410):
-            raise NotProven(f"GET Binary: {answer.status}")
+            raise NotThere(f"GET Binary: {answer.status}")
         if answer.status != 200:
             raise error_for_status(answer.status, f"GET Binary: {answer.status}", answer.retry_after)
         if answer.content_type in _PAGES:
@@ -231,19 +271,6 @@ class FhirClient:
         if digest.size > limit:
             raise NotProven("GET Binary: more bytes than were sent")
         return digest
-
-    def _below_base(self, url: str) -> str:
-        relative = url[len(self.base_url) + 1 :] if url.startswith(f"{self.base_url}/") else url
-        lowered = relative.lower()
-        if (
-            not _RELATIVE.fullmatch(relative)
-            or relative.startswith("/")
-            or ".." in relative
-            or "%2e" in lowered
-            or "%2f" in lowered
-        ):
-            raise NotProven("GET Binary: the attachment's url does not lead to this server")
-        return f"{self.base_url}/{relative}"
 
     def _json(
         self,
@@ -321,8 +348,9 @@ class FhirClient:
         *,
         headers: Mapping[str, str],
         limit: int,
-        body: bytes | Pieces | None = None,
+        body: bytes | bytearray | Pieces | None = None,
         hashed: str | None = None,
+        http: requests.Session | None = None,
     ) -> _Answer:
         """One attempt. Nothing of the request or of the underlying error gets into what is raised.
 
@@ -333,7 +361,7 @@ class FhirClient:
         # requests takes pieces of a known length and sends them one by one; its annotations know only bytes.
         payload: Any = body
         try:
-            with self._http.request(
+            with (http or self._http).request(
                 method,
                 url,
                 data=payload,
@@ -366,6 +394,7 @@ class FhirClient:
                         parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
                         response.headers.get("Date"),
                         None if hashing is None else Digest(length, hashing.hexdigest()),
+                        response.headers.get("Location", ""),
                     )
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             failure = Unreachable(f"{method} {label}: timed out")
@@ -373,6 +402,30 @@ class FhirClient:
             failure = tls.failure(e, f"{method} {label}") or Unreachable(f"{method} {label}: no answer")
         # Raised out here: the library's error quotes the url, and must not be chained.
         raise failure
+
+
+def _session(ca_file: str | None, certificate: tls.ClientCertificate | None) -> requests.Session:
+    session = requests.Session()
+    # Neither proxies nor .netrc nor CA bundles of the environment: only what the configuration says.
+    session.trust_env = False
+    session.verify = ca_file or True
+    session.mount("https://", _TlsAdapter(tls.context(ca_file, certificate)))
+    session.mount("http://", HTTPAdapter(max_retries=0))
+    return session
+
+
+def _below(base: str, url: str) -> str:
+    relative = url.removeprefix(f"{base}/")
+    path = relative.partition("?")[0].lower()
+    if (
+        not _RELATIVE.fullmatch(relative)
+        or relative.startswith("/")
+        or ".." in path
+        or "%2e" in path
+        or "%2f" in path
+    ):
+        raise NotProven("GET Binary: the attachment's url does not lead to this server")
+    return f"{base}/{relative}"
 
 
 def _checked_base(base_url: str) -> str:

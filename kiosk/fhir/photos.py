@@ -66,16 +66,19 @@ class PhotoTransaction:
         yield self.after
 
 
-def photo_part(session: Session, filing: Filing, photo: Photo, sha1: str, consents: Sequence[str]) -> Part:
+def photo_part(
+    session: Session, filing: Filing, photo: Photo, sha1: str, consents: Sequence[str], url: str
+) -> Part:
     """The DocumentReference of one photograph.
 
     sha1: base64 of the JPEG's SHA-1.  consents: references of the Consents that it was taken under.
+    url: where its Binary is.
     """
     taken = instant(photo.taken_at)
     title = f"Clinical photograph {photo.number}: {photo.site.display()}"
     attachment = {
         "contentType": JPEG,
-        "url": binary_id(photo.id).urn,
+        "url": url,
         "size": photo.size,
         "hash": sha1,
         "title": title,
@@ -123,9 +126,8 @@ def photo_transaction(
     put: whether the server lets us choose the Binary's id; see unsearched_create.
     Raises Rejected when `jpeg` is not the photograph of the manifest.
     """
-    if len(jpeg) != photo.size or hashlib.sha256(jpeg).hexdigest() != photo.sha256:
-        raise Rejected(f"photograph {photo.number} is not the one of the manifest")
-    part = photo_part(session, filing, photo, sha1_base64(jpeg), consents)
+    check_photo(photo, jpeg)
+    part = photo_part(session, filing, photo, sha1_base64(jpeg), consents, binary_id(photo.id).urn)
     # Built and validated around a stand-in: the picture itself is never copied.
     stand_in = base64.b64encode(uuid5(photo.id, "stand-in").bytes).decode("ascii")
     binary = {
@@ -140,3 +142,36 @@ def photo_transaction(
     validate(bundle)
     before, _, after = json.dumps(bundle).encode().partition(stand_in.encode())
     return PhotoTransaction(before, jpeg, after)
+
+
+def filing_transaction(
+    session: Session,
+    filing: Filing,
+    photo: Photo,
+    sha1: str,
+    consents: Sequence[str],
+    *,
+    url: str,
+    id: str | None,
+) -> bytes:
+    """The transaction that files a photograph whose bytes are at `url` already, as JSON, checked against R4.
+
+    id: of a DocumentReference that leads nowhere and is to be replaced; None: there is none.
+    """
+    part = photo_part(session, filing, photo, sha1, consents, url)
+    if id is None:
+        entry = conditional_create(filing, part)
+    else:
+        entry = {
+            "resource": {**part.resource, "id": id},
+            "request": {"method": "PUT", "url": f"{part.kind}/{id}"},
+        }
+    bundle = transaction([entry])
+    validate(bundle)
+    return json.dumps(bundle).encode()
+
+
+def check_photo(photo: Photo, jpeg: bytearray) -> None:
+    """Raises Rejected when `jpeg` is not the photograph of the manifest."""
+    if len(jpeg) != photo.size or hashlib.sha256(jpeg).hexdigest() != photo.sha256:
+        raise Rejected(f"photograph {photo.number} is not the one of the manifest")

@@ -30,6 +30,7 @@ def open_client(fhir: Fhir) -> FhirClient:
         timeout=(fhir.connect_s, fhir.read_s),
         ca_file=fhir.ca_file,
         client_certificate=certificate,
+        elsewhere=fhir.attachment_urls or (),
     )
 
 

@@ -650,3 +650,50 @@ def test_a_chunked_answer() -> None:
         with FhirClient(f"http://127.0.0.1:{server.getsockname()[1]}/fhir") as client:
             assert search(client) == [{"resourceType": "Patient", "id": "a"}]
         thread.join()
+
+
+# --- bytes as they are ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id", "location", "body", "stored"),
+    [
+        ("mine", "", b"", "Binary/mine"),
+        (None, "{base}/Binary/7/_history/1", b"", "Binary/7"),
+        (None, "Binary/7", b"", "Binary/7"),
+        (None, "", b'{"resourceType": "Binary", "id": "7"}', "Binary/7"),
+    ],
+)
+def test_bytes_are_stored(
+    client: FhirClient, stub: Stub, id: str | None, location: str, body: bytes, stored: str
+) -> None:
+    stub.status, stub.body = 201, body
+    if location:
+        stub.headers["Location"] = location.replace("{base}", stub.base)
+    assert client.store_binary(bytearray(b"\xff\xd8"), "image/jpeg", "Patient/p1", id) == stored
+    (seen,) = stub.seen
+    assert (seen.method, seen.path) == (("PUT", "/fhir/Binary/mine") if id else ("POST", "/fhir/Binary"))
+    assert (seen.body, seen.headers["Content-Type"]) == (b"\xff\xd8", "image/jpeg")
+    assert seen.headers["X-Security-Context"] == "Patient/p1"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "error"),
+    [
+        (413, {}, b"", errors.Rejected),
+        (503, {"Retry-After": "3"}, b"", errors.ServerBusy),
+        (403, {}, b"", errors.NotLetIn),
+        (200, {"Content-Type": "text/html"}, b"<form>", errors.NotLetIn),
+        (201, {}, b"{}", errors.NotProven),
+        (201, {"Location": "http://elsewhere.example/Binary/7"}, b"", errors.NotProven),
+        (201, {"Location": "Binary/../Patient"}, b"", errors.NotProven),
+    ],
+)
+def test_bytes_are_not_stored(
+    client: FhirClient, stub: Stub, status: int, headers: dict[str, str], body: bytes, error: type[Exception]
+) -> None:
+    stub.status, stub.headers, stub.body = status, headers, body
+    with pytest.raises(error) as raised:
+        client.store_binary(SECRET.encode(), "image/jpeg", "Patient/p1", None)
+    assert_silent(raised.value)
+    assert getattr(raised.value, "status", 413) == 413
