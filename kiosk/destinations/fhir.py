@@ -43,7 +43,7 @@ from kiosk.fhir.answers import (
 )
 from kiosk.fhir.client import FhirClient
 from kiosk.fhir.codes import PURPOSES
-from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id
+from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, proxy_id
 from kiosk.fhir.photos import JPEG, photo_transaction
 from kiosk.fhir.resources import Filing, validate
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
@@ -52,7 +52,7 @@ from kiosk.report import consent_form_pdf
 INDEX_PAUSES = (0.25, 0.75, 2.0)
 """Seconds to wait for a server whose search lags behind its writes, before a write counts as lost."""
 
-DOCUMENT = "DocumentReference"
+DOCUMENT, PERSON = "DocumentReference", "RelatedPerson"
 
 Wanted = Mapping[str, Sequence[UUID]]
 """Identifiers by resource type."""
@@ -104,6 +104,10 @@ class FhirDestination:
             self._send_photo(session, photo, open_photo, consents)
         progress(Stage.PROVING)
         stored = self._prove_consents(session)
+        if session.consent.proxy is not None:
+            person = self._get(PERSON, (proxy_id(session),))[proxy_id(session)]
+            if not self._is_patient(part(person, "patient"), session):
+                raise NotProven(f"{PERSON}: read back different from what was sent")
         digest = hashlib.sha256(form).hexdigest()
         stored.append(self._prove_document(session, form_id(session), PDF, len(form), digest))
         for photo in session.photos:
@@ -124,8 +128,10 @@ class FhirDestination:
         """Make sure of the form and the Consents; returns the references of the Consents."""
         forms, consents = (form_id(session),), tuple(consent_id(session, purpose) for purpose in Purpose)
         wanted = {DOCUMENT: forms, "Consent": consents}
+        if session.consent.proxy is not None:
+            wanted[PERSON] = (proxy_id(session),)
         present = self._references(wanted)
-        if len(present) < len(forms) + len(consents):
+        if len(present) < sum(map(len, wanted.values())):
             put = self._may_put(PROVENANCE)
             bundle = consent_bundle(session, self._filing, form, present, put=put)
             validate(bundle)
