@@ -196,6 +196,15 @@ class Fhir(_Section):
         default="urn:lethe:photo",
         description="the identifier system URI for photographs (https://… or urn:…)",
     )
+    receipt_system: Uri = Field(
+        default="urn:lethe:receipt",
+        description="the identifier system URI for receipts (https://… or urn:…), other than photo_system",
+    )
+    on_withdrawal: Literal["entered-in-error", "keep"] = Field(
+        default="entered-in-error",
+        description='what becomes of photographs whose record consent is withdrawn: "entered-in-error" '
+        'or "keep"',
+    )
     auth: Literal["none", "basic"] = Field(
         default="none", description='"none" (a server on this machine only) or "basic"'
     )
@@ -215,6 +224,12 @@ class Fhir(_Section):
             raise ValueError('auth = "basic" needs user and password_file; allowed: both set')
         if self.auth == "none" and not is_loopback(urlsplit(self.url).hostname):
             raise ValueError('auth = "none" away from this machine; allowed: auth = "basic"')
+        return self
+
+    @model_validator(mode="after")
+    def _systems_differ(self) -> Fhir:
+        if self.receipt_system == self.photo_system:
+            raise ValueError("receipt_system is photo_system; allowed: two different URIs")
         return self
 
 
@@ -250,6 +265,9 @@ class Timeouts(_Section):
     receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     declined: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     withdrawn: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    find_receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    found_receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    correction: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     fault: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
 
 

@@ -16,9 +16,18 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from kiosk.destinations.base import Destination
-from kiosk.errors import CannotOpen, DeliveryError, KioskError, Problem, SealError, ServerBusy, SpoolError
-from kiosk.model import Photo, Receipt, Session, Stage
+from kiosk.destinations.base import Corrector, Destination
+from kiosk.errors import (
+    CannotOpen,
+    DeliveryError,
+    KioskError,
+    Problem,
+    Rejected,
+    SealError,
+    ServerBusy,
+    SpoolError,
+)
+from kiosk.model import Correction, Photo, Receipt, Session, Stage
 from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_sealed
 from kiosk.spool import Item, Spool
 
@@ -106,11 +115,15 @@ def deliver(
     key: memoryview,
     destination: Destination,
     report: Callable[[dict[str, Any]], None],
+    corrector: Corrector | None = None,
 ) -> Outcome:
-    """Open, deliver and prove one session. Every end is an Outcome; the spool is left as it is."""
+    """Open, deliver and prove one session. Every end is an Outcome; the spool is left as it is.
+
+    corrector: who takes the sessions that correct what was delivered before; without one they are parked.
+    """
     try:
         with spool.lock(session):
-            return _deliver(session, spool, PrivateKey.from_buffer(key), destination, report)
+            return _deliver(session, spool, PrivateKey.from_buffer(key), destination, report, corrector)
     except ServerBusy as e:
         return Outcome(Verdict.RETRY, e.problem, e.retry_after)
     except (DeliveryError, SealError) as e:
@@ -128,8 +141,18 @@ def _deliver(
     key: PrivateKey,
     destination: Destination,
     report: Callable[[dict[str, Any]], None],
+    corrector: Corrector | None,
 ) -> Outcome:
     items = {item.item: item for item in spool.items(session)}
+
+    def progress(stage: Stage) -> None:
+        report({"stage": stage.value})
+
+    if any(item.kind == Kind.CORRECTION.value for item in items.values()):
+        if corrector is None:
+            raise Rejected("a correction, and nobody who takes it")
+        correction = _correction(session, spool, key, list(items.values()))
+        return Outcome(Verdict.DELIVERED, receipt=corrector.correct(correction, progress))
     manifest = _manifest(session, spool, key, list(items.values()))
 
     def open_photo(photo: Photo) -> bytearray:
@@ -137,9 +160,6 @@ def _deliver(
         if item is None or item.kind != Kind.PHOTO.value:
             raise CannotOpen("a photograph of the manifest is missing")
         return _open(session, spool, key, item)
-
-    def progress(stage: Stage) -> None:
-        report({"stage": stage.value})
 
     receipt = destination.deliver(manifest, open_photo, progress)
     return Outcome(Verdict.DELIVERED, receipt=receipt)
@@ -158,6 +178,18 @@ def _manifest(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -
     return manifest
 
 
+def _correction(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -> Correction:
+    if len(items) != 1:
+        raise CannotOpen("a correction with something else beside it")
+    try:
+        correction = Correction.from_json(_open(session, spool, key, items[0]))
+    except ValueError as e:
+        raise CannotOpen(f"correction: {e}") from None
+    if correction.id != session:
+        raise CannotOpen("the correction is another session's")
+    return correction
+
+
 def _open(session: UUID, spool: Spool, key: PrivateKey, item: Item) -> bytearray:
     expected = SealHeader(session, item.item, Kind(item.kind), item.number)
     return open_sealed(key, expected, spool.read(item))
@@ -169,6 +201,7 @@ def run(
     key_fd: int,
     destination: Destination,
     write: Callable[[str], None],
+    corrector: Corrector | None = None,
 ) -> None:
     """The delivery process: read the key, deliver, report."""
 
@@ -180,4 +213,4 @@ def run(
     except KioskError as e:
         report(Outcome(Verdict.PARK, e.problem).to_message())
         return
-    report(deliver(session, spool, key, destination, report).to_message())
+    report(deliver(session, spool, key, destination, report, corrector).to_message())

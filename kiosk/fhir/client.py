@@ -57,6 +57,15 @@ class _Answer:
     content_type: str
     body: bytearray
     retry_after: float | None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A resource as it was read, and the ETag that its next version must be based on, where there is one."""
+
+    resource: Resource
+    etag: str | None
 
 
 class FhirClient:
@@ -111,6 +120,49 @@ class FhirClient:
         if not is_id(id):
             raise Rejected(f"GET {resource_type}: not an id")
         return self._json("GET", f"{self.base_url}/{resource_type}/{id}", resource_type, may_lack=True)
+
+    def read_version(self, resource_type: str, id: str) -> Versioned:
+        """As `read`, with the version that it has now (R4, 3.1.0.1.3 and 3.1.0.5)."""
+        if not is_id(id):
+            raise Rejected(f"GET {resource_type}: not an id")
+        url = f"{self.base_url}/{resource_type}/{id}"
+        headers = {"Accept": FHIR_JSON, "Cache-Control": "no-cache"}
+        answer = self._send("GET", url, resource_type, headers=headers, limit=JSON_LIMIT)
+        resource = self._resource(answer, f"GET {resource_type}", resource_type, may_lack=True)
+        if resource.get("id") != id:
+            raise NotLetIn(f"GET {resource_type}: another one than was asked for")
+        return Versioned(resource, answer.etag)
+
+    def write(
+        self,
+        resource_type: str,
+        body: bytes | bytearray,
+        *,
+        id: str | None = None,
+        if_match: str | None = None,
+        if_none_exist: str | None = None,
+    ) -> None:
+        """PUT one resource under `id`, or POST it without one. What the server answers with is not read.
+
+        if_match: the ETag of the version that it replaces.  if_none_exist: a search that, where it finds
+        one, makes the POST do nothing (R4, 3.1.0.8.1).  Raises Conflict for 409 and 412.
+        """
+        if id is not None and not is_id(id):
+            raise Rejected(f"PUT {resource_type}: not an id")
+        method = "POST" if id is None else "PUT"
+        url = f"{self.base_url}/{resource_type}" + ("" if id is None else f"/{id}")
+        headers = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON, "Prefer": "return=minimal"}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        if if_none_exist is not None:
+            headers["If-None-Exist"] = if_none_exist
+        answer = self._send(method, url, resource_type, headers=headers, limit=JSON_LIMIT, body=body)
+        name = f"{method} {resource_type}: {answer.status}"
+        if answer.status in (200, 201, 204) and answer.content_type not in _PAGES:
+            return
+        if answer.status < 300:
+            raise NotLetIn(f"{name}, not a FHIR server's answer")
+        raise error_for_status(answer.status, name, answer.retry_after)
 
     def delete(self, resource_type: str, id: str) -> None:
         """Delete one resource by its logical id; one that is not there is none to delete (R4, 3.1.0.7)."""
@@ -214,6 +266,9 @@ class FhirClient:
             headers={"Accept": FHIR_JSON, **(headers or {})},
             limit=JSON_LIMIT,
         )
+        return self._resource(answer, name, expected, may_lack=may_lack)
+
+    def _resource(self, answer: _Answer, name: str, expected: str, *, may_lack: bool) -> Resource:
         if answer.status == 404 and not may_lack:
             raise NotLetIn(f"{name}: 404, the base URL is not a FHIR server's")
         if answer.status not in (200, 201):
@@ -264,6 +319,7 @@ class FhirClient:
                         response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
                         content,
                         parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
+                        response.headers.get("ETag"),
                     )
         except requests.exceptions.SSLError:
             failure = Unreachable(f"{method} {label}: certificate not trusted or TLS failed")

@@ -59,7 +59,7 @@ def correction(act: Act, *purposes: Purpose, retracts: bool = True) -> Correctio
     ],
 )
 def test_a_consent_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="verbal|best-interests|signature|name"):
+    with pytest.raises(ValueError, match=r"verbal|best-interests|signature|name"):
         replace(nouns.consent(), **changes)
 
 
