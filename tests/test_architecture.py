@@ -46,7 +46,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "delivery": (*NOUNS, "spool", "seal", "destinations.base"),
     "lookup": (*NOUNS, "link"),
     "schedule": (),
-    "questions": (*NOUNS, "link"),
+    "questions": (*NOUNS, "link", "receipts"),
     "children": (*NOUNS, "delivery"),
     "uploader": (
         *(*NOUNS, "spool", "seal", "custody", "audit", "staff", "link", "journal"),
