@@ -48,7 +48,7 @@ expect "This kiosk keeps no photograph"
 tap "Go back"
 tap "Wrong patient"
 expect "take them again for the right patient"
-tap "Wrong patient"
+tap "Mark as wrong"
 expect "Are you sure?"
 tap "Yes, wrong patient"
 wait CORRECTION

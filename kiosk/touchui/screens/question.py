@@ -70,7 +70,7 @@ def _correcting(v: View) -> tuple[str, str, str, str, str]:
             f"{things} and the consent are marked as entered in error. This kiosk keeps no "
             "photograph: take them again for the right patient, or ask IT to re-file them."
         )
-        return "Wrong patient?", text, "Wrong patient", "Go back", "user-x"
+        return "Wrong patient?", text, "Mark as wrong", "Go back", "user-x"
     if Purpose.RECORD not in v.flow.withdrawing:
         what = " and ".join(p.value for p in v.flow.withdrawing)
         text = f"From now on they may not be used for {what}. {photos} {are} kept in the record for care."
