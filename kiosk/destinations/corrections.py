@@ -70,10 +70,13 @@ class FhirCorrector:
         """Carry one correction out and prove it; see Corrector.correct."""
         progress(Stage.SENDING)
         wanted = [*changes(correction), *self._late(correction)]
-        for change in wanted:
+        # What may be done with the photographs comes first: whatever stops the rest, that is settled.
+        for change in (c for c in wanted if c.kind == "Consent"):
             self._change(change, correction)
         withdrawn = [old for old in correction.withdrawn if not self._in_error(old)]
         denials = [self._deny(correction, old) for old in withdrawn]
+        for change in (c for c in wanted if c.kind != "Consent"):
+            self._change(change, correction)
         targets = [*denials, *(change.reference for change in wanted)]
         self._record(correction, targets)
         progress(Stage.PROVING)

@@ -160,7 +160,7 @@ class FhirClient:
         name = f"{method} {resource_type}: {answer.status}"
         if answer.status in (200, 201, 204) and answer.content_type not in _PAGES:
             return
-        if answer.status < 300:
+        if answer.status < 300 or (answer.status == 404 and id is None):
             raise NotLetIn(f"{name}, not a FHIR server's answer")
         raise error_for_status(answer.status, name, answer.retry_after)
 

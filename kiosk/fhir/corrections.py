@@ -51,10 +51,7 @@ class Change:
 
 
 def changes(correction: Correction) -> tuple[Change, ...]:
-    """Every state that a correction changes, in the order in which it is done.
-
-    Permissions end first: whatever stops the rest, nothing is allowed any more.
-    """
+    """Every state that a correction changes."""
     return tuple(_changes(correction))
 
 
