@@ -497,12 +497,21 @@ def test_a_server_that_refuses_is_parked_on(world: World, status: int) -> None:
     assert_silent(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["Consent", "DocumentReference", "Provenance"])
+@pytest.mark.parametrize(("act", "purposes"), WAYS)
 def test_a_server_that_says_yes_and_does_nothing_is_not_believed(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, act: Act, purposes: tuple[Purpose, ...], kind: str
 ) -> None:
-    monkeypatch.setattr(world.client, "write", lambda *_, **__: None)
-    with pytest.raises(errors.NotProven):
-        world.corrector.correct(world.correction(Act.WRONG_PATIENT), nothing)
+    write = world.client.write
+
+    def forget(resource_type: str, body: bytes | bytearray, **conditions: Any) -> None:
+        if resource_type != kind:
+            write(resource_type, body, **conditions)
+
+    monkeypatch.setattr(world.client, "write", forget)
+    with pytest.raises(errors.NotProven) as raised:
+        world.corrector.correct(world.correction(act, *purposes), nothing)
+    assert kind in raised.value.detail
 
 
 def test_photographs_that_were_moved_to_another_patient_are_left_alone(world: World) -> None:
