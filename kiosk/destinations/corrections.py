@@ -100,7 +100,8 @@ class FhirCorrector:
         known = {*filed.photos, *filed.forms, *(consent.id for consent in filed.consents)}
         late = []
         for kind in ("DocumentReference", "Consent"):
-            for found in self._client.search(kind, {"identifier": token(system, filed.receipt)}):
+            wanted = {"identifier": token(system, filed.receipt)}
+            for found in self._client.search(kind, wanted, whole=True):
                 if has_identifier(found, system, filed.receipt) and found.get("id") not in known:
                     late.append(Change(kind, _reference(found).partition("/")[2], "status", IN_ERROR))
         return late
@@ -187,7 +188,7 @@ class FhirCorrector:
         self._client.write("Provenance", json.dumps(made).encode(), id=id)
 
     def _provenance(self, correction: Correction, target: str) -> Resource | None:
-        found = self._client.search("Provenance", {"target": target})
+        found = self._client.search("Provenance", {"target": target}, whole=True)
         # Who else has changed the same resource has left one too.
         return next((p for p in found if is_provenance_of(correction, self._filing, p)), None)
 

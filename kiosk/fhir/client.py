@@ -38,6 +38,8 @@ from kiosk.fhir.answers import (
 FHIR_JSON = "application/fhir+json"
 JSON_LIMIT = 16 * 1024 * 1024
 CHUNK = 64 * 1024
+WHOLE = 100
+"""Resources that a search for all of something may find: a session has at most 21 DocumentReferences."""
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,512}")
@@ -181,8 +183,15 @@ class FhirClient:
         """`Type/id` of a reference to this server, without its base and version; others as they came."""
         return url.removeprefix(f"{self.base_url}/").partition("/_history/")[0]
 
-    def search(self, resource_type: str, parameters: Mapping[str, str]) -> list[Resource]:
-        """Search by POST; the first page's matches. Parameters that the server does not know are refused."""
+    def search(
+        self, resource_type: str, parameters: Mapping[str, str], *, whole: bool = False
+    ) -> list[Resource]:
+        """Search by POST; the first page's matches. Parameters that the server does not know are refused.
+
+        whole: ask for a page of WHOLE, and raise Rejected where that is not all there is.
+        """
+        if whole:
+            parameters = {**parameters, "_count": str(WHOLE)}
         headers = {
             "Prefer": "handling=strict",
             # HAPI answers a repeated search from its cache, and so would not see what was just written.
@@ -197,6 +206,8 @@ class FhirClient:
             headers=headers,
             label=f"{resource_type}/_search",
         )
+        if whole and any(link.get("relation") == "next" for link in objects(bundle, "link")):
+            raise Rejected(f"POST {resource_type}/_search: more than one page")
         found = (part(entry, "resource") for entry in objects(bundle, "entry"))
         return [r for r in found if r.get("resourceType") == resource_type]
 

@@ -48,7 +48,7 @@ class ReceiptDirectory:
 
     def _search(self, kind: str, receipt: str) -> list[Resource]:
         system = self._filing.receipt_system
-        found = self._client.search(kind, {"identifier": token(system, receipt)})
+        found = self._client.search(kind, {"identifier": token(system, receipt)}, whole=True)
         # A server that ignored the parameter must not offer a stranger's photographs.
         return [r for r in found if has_identifier(r, system, receipt) and is_id(r.get("id"))]
 

@@ -18,7 +18,18 @@ from kiosk.errors import LookupFailed, Problem
 from kiosk.fhir.answers import Resource
 from kiosk.fhir.client import FhirClient
 from kiosk.fhir.receipts import ReceiptDirectory
-from kiosk.model import Act, Correction, Filed, Match, Practitioner, Purpose, Session, Signer, Stage
+from kiosk.model import (
+    PHOTOS_MAX,
+    Act,
+    Correction,
+    Filed,
+    Match,
+    Practitioner,
+    Purpose,
+    Session,
+    Signer,
+    Stage,
+)
 from kiosk.receipts import receipt_id
 from tests import nouns
 from tests.contract.test_destination import (
@@ -184,8 +195,24 @@ def test_a_server_that_does_not_answer(world: World, fault: str, problem: Proble
 def test_a_server_that_ignores_the_parameter_shows_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.client, "search", lambda kind, _: world.server.store.all(kind))
+    monkeypatch.setattr(world.client, "search", lambda kind, *_, **__: world.server.store.all(kind))
     assert refusal(world, "R-0000-0000").problem is Problem.RECEIPT_UNKNOWN
+
+
+def test_a_whole_set_of_photographs_is_found_and_marked(world: World) -> None:
+    """Twenty photographs and a form are more than the first page of some servers."""
+    album = Album()
+    photos = tuple(album.add(number) for number in range(1, PHOTOS_MAX + 1))
+    world.session = make_session(marked(2), photos)
+    FhirDestination(world.client, FILING).deliver(world.session, album.open, nothing)
+    assert len(world.finds().photos) == PHOTOS_MAX
+    world.corrector.correct(world.correction(Act.WRONG_PATIENT), nothing)
+    assert world.documents()["image/jpeg"] == ["entered-in-error"] * PHOTOS_MAX
+
+
+def test_a_part_of_what_is_filed_is_not_taken_for_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiosk.fhir.client.WHOLE", 2)
+    assert refusal(world, receipt_id(world.session.id)).problem is Problem.LOOKUP_REFUSED
 
 
 # --- what is done ----------------------------------------------------------------------------------

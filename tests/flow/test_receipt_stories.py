@@ -9,10 +9,13 @@ from uuid import UUID
 from kiosk.demo.supervisor import Demo
 from kiosk.receipts import receipt_id
 from tests.flow.story import (
+    CONSENT,
+    PATIENT,
     PHOTO,
     PROOF,
     SEND,
     SIGN_IN,
+    SITE,
     TO_PREVIEW,
     events,
     kiosk,
@@ -94,6 +97,18 @@ def statuses(demo: Demo) -> list[str]:
 def audit(demo: Demo) -> list[dict[str, Any]]:
     lines = (demo.directory / "audit.jsonl").read_text(encoding="ascii").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def test_a_parent_signs_and_takes_it_back_later() -> None:
+    with kiosk() as demo:
+        play(demo, SIGN_IN, PATIENT, 'tap "Parent"', CONSENT, SITE, PHOTO, PHOTO, SEND, PROOF)
+        (person,) = demo.server.store.all("RelatedPerson")
+        assert person["relationship"][0]["coding"][0]["code"] == "PRN"
+        assert person["patient"]["reference"] == "Patient/demo-patient-1"
+        play(demo, SIGN_IN, found(last_receipt(demo)), TEACHING, DONE)
+        performers = {c["performer"][0]["reference"] for c in demo.server.store.all("Consent")}
+        assert performers == {f"RelatedPerson/{person['id']}"}
+        assert in_force(demo)["TRAIN"] == ["deny"]
 
 
 def test_one_purpose_is_withdrawn_later() -> None:
