@@ -369,7 +369,8 @@ class Filed:
     """What the record holds under one receipt, as it was when the operator looked.
 
     photos, forms and proxies are logical ids: of the DocumentReferences of the photographs, of other
-    DocumentReferences, and of RelatedPersons.  retracted: every photograph and form is entered in error.
+    DocumentReferences, and of RelatedPersons.  in_error: how many of the photographs are entered in error.
+    retracted: everything is, the form too.
     """
 
     receipt: str
@@ -380,6 +381,7 @@ class Filed:
     forms: tuple[str, ...]
     consents: tuple[FiledConsent, ...]
     proxies: tuple[str, ...] = ()
+    in_error: int = 0
     retracted: bool = False
 
     def choice(self, purpose: Purpose) -> bool | None:

@@ -83,6 +83,7 @@ class ReceiptDirectory:
             forms=tuple(str(d["id"]) for d in forms),
             consents=tuple(filter(None, map(_consent, consents))),
             proxies=tuple(sorted(p.partition("/")[2] for p in local if p.startswith("RelatedPerson/"))),
+            in_error=sum(d.get("status") == _DEAD for d in photos),
             retracted=bool(documents) and all(d.get("status") == _DEAD for d in documents),
         )
 

@@ -40,10 +40,6 @@ SHEET = (
     ("sign-in", "Sign in: the badge"),
     ("pin", "Sign in: the PIN"),
     ("identify", "Which patient"),
-    ("find-receipt-typed", "Find a receipt"),
-    ("found-receipt", "What the record holds"),
-    ("wrong-patient", "Wrong patient: asked twice"),
-    ("correction-done", "Withdrawn later: proven"),
     ("confirm-patient", "The right patient?"),
     ("consent-signed", "Consent"),
     ("body-site-chosen", "Body site"),
@@ -56,6 +52,10 @@ SHEET = (
     ("preview-withdraw", "Withdrawing asks once more"),
     ("withdrawn", "Withdrawn"),
     ("fault", "Stopped"),
+    ("find-receipt-typed", "Find a receipt"),
+    ("found-receipt", "What the record holds"),
+    ("wrong-patient", "Wrong patient: asked twice"),
+    ("correction-done", "Withdrawn later: proven"),
 )
 """The scenes of the contact sheet and their captions: every state at least once."""
 SHEET_TALL = (("consent-signed", "Consent, upright"), ("preview", "Camera, upright"))

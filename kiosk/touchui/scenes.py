@@ -181,7 +181,7 @@ def scenes() -> tuple[Scene, ...]:
     one = replace(filed, withdrawing=(Purpose.TEACHING,), question=Question.CORRECT)
     wrong = replace(filed, act=Act.WRONG_PATIENT)
     taken_back = replace(
-        FILED, consents=tuple(replace(c, permits=False) for c in FILED.consents), retracted=True
+        FILED, consents=tuple(replace(c, permits=False) for c in FILED.consents), in_error=2, retracted=True
     )
     corrected = replace(all_of_it, state=State.CORRECTION)
     proof = Receipt("R-3M9P-0T6B", UUID(int=5), 2, "fhir", NOW)
@@ -224,6 +224,7 @@ def scenes() -> tuple[Scene, ...]:
         Scene("find-receipt-unknown", replace(asking, problem=Problem.RECEIPT_UNKNOWN), keys="R-7K4M-2QHX"),
         Scene("find-receipt-waiting", replace(asking, problem=Problem.RECEIPT_WAITING), offline, keys="7K4M"),
         Scene("found-receipt", filed),
+        Scene("found-receipt-withdrawn", replace(filed, filed=replace(taken_back, retracted=False))),
         Scene("found-receipt-taken-back", replace(filed, filed=taken_back)),
         Scene(
             "found-receipt-sparse",

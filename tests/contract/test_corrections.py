@@ -271,7 +271,9 @@ def test_all_consent_is_withdrawn(world: World, retracts: bool) -> None:
     assert world.documents() == (
         {"image/jpeg": ["entered-in-error"] * 2, "application/pdf": ["current"]} if retracts else CURRENT
     ), "the form stays: it is the evidence of what was allowed until then"
-    assert world.finds().permitted() == ()
+    filed = world.finds()
+    assert filed.permitted() == ()
+    assert (filed.in_error, filed.retracted) == (2 if retracts else 0, False)
 
 
 def test_a_wrong_patient(world: World) -> None:

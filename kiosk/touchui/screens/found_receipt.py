@@ -63,7 +63,7 @@ class FoundReceipt(Screen):
             ("Receipt", filed.receipt, Type(theme.ATKINSON_BOLD, 20)),
             ("Taken", at, _FACT),
             ("Operator", filed.operator or "Not known", _FACT),
-            ("In the record", count_of(len(filed.photos)), _FACT),
+            ("In the record", _photos(filed), _FACT),
         ]
         cells = box.inset(v.dp(16), v.dp(8)).rows(4, v.dp(2))
         return [
@@ -159,3 +159,11 @@ class FoundReceipt(Screen):
             case ["wrong-patient"]:
                 return e.WrongPatientAsked()
         return super().tap(key, v, tools)
+
+
+def _photos(filed: Filed) -> str:
+    """How many there are, and how many of them count no more."""
+    text = count_of(len(filed.photos))
+    if not filed.in_error:
+        return text
+    return f"{text}, {'all' if filed.in_error == len(filed.photos) else filed.in_error} in error"
