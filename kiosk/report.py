@@ -39,7 +39,7 @@ def consent_form_pdf(session: Session, station_name: str, wording: ConsentText) 
     form = Page(session.consent.at, wording.language)
     _heading(form, session, station_name)
     _banner(form, session)
-    _shown(form, wording)
+    _shown(form, session, wording)
     _answers(form, session, wording)
     _signature(form, session, wording)
     _facts(form, session, station_name)
@@ -48,6 +48,9 @@ def consent_form_pdf(session: Session, station_name: str, wording: ConsentText) 
 
 def _heading(form: Page, session: Session, station_name: str) -> None:
     title, outcome, colour = _OUTCOMES[session.consent.decision]
+    if session.consent.manner is Manner.BEST_INTERESTS and session.consent.decision is Decision.PERMIT:
+        # Nobody consented: the page must not look as if somebody had.
+        outcome, colour = "Best interests", BLUE
     form.set_title(title)
     form.set_fill_color(*NAVY)
     form.rect(0, 0, 210, 27, style="F")
@@ -92,12 +95,13 @@ def _banner(form: Page, session: Session) -> None:
     form.set_xy(LEFT, bottom + 8)
 
 
-def _shown(form: Page, wording: ConsentText) -> None:
+def _shown(form: Page, session: Session, wording: ConsentText) -> None:
     form.words(wording.title, 12.5, bold=True, colour=NAVY)
     form.set_y(form.y + 1.5)
     form.words(wording.body, 11)
     form.set_y(form.y + 1)
-    shown = f"Shown on the screen: {wording.id}, version {wording.version}, language {wording.language}"
+    how = "Read aloud" if session.consent.manner is Manner.VERBAL else "Shown on the screen"
+    shown = f"{how}: {wording.id}, version {wording.version}, language {wording.language}"
     form.words(shown, 8.5, colour=QUIET)
     form.set_y(form.y + 5)
 
@@ -178,9 +182,8 @@ def _unsigned(form: Page, session: Session, wording: ConsentText) -> None:
     top = form.y
     form.set_xy(LEFT + 6, top + 4)
     if consent.witness is not None:
-        who = _SIGNERS[consent.signer]
-        name = f" ({consent.signer_name})" if consent.signer_name else ""
-        head = f"Consent was given verbally by {who}{name}."
+        name = f"{consent.signer_name}, " if consent.signer_name else ""
+        head = f"Consent was given verbally by {name}{_SIGNERS[consent.signer]}."
         read = f"{wording.id}, version {wording.version}, language {wording.language}"
         lines = [f"The text above ({read}) was read aloud.", f"Witness: {consent.witness.name}"]
     else:

@@ -138,7 +138,8 @@ def test_a_verbal_consent_names_its_witness_and_what_was_read() -> None:
         session.consent, strokes=(), manner=Manner.VERBAL, witness=WITNESS, signer_name="R. Okonkwo"
     )
     text = text_of(replace(session, consent=spoken))
-    assert "given verbally by a carer, for the patient (R. Okonkwo)" in text
+    assert "given verbally by R. Okonkwo, a carer, for the patient." in text
+    assert "Read aloud: photo-consent" in text
     assert "photo-consent, version 2026-11, language en) was read aloud" in text
     assert "Witness: M. Jones RN" in text
     assert "Entered by A. Patel RN" in text
@@ -153,6 +154,7 @@ def test_best_interests_name_the_clinician() -> None:
     )
     text = text_of(replace(session, consent=decided))
     assert "in the patient's best interests" in text
+    assert "Consent given" not in text
     assert "Decided by M. Jones RN, clinician" in text
     assert "Signed" not in text
     assert ENGLISH.agree not in text, "nobody agreed"
