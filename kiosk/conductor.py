@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -30,7 +31,7 @@ from kiosk.errors import (
 from kiosk.journal import Journal
 from kiosk.link import Caller, Message
 from kiosk.lookup import patient_from_message
-from kiosk.model import Consent, Photo, Practitioner, Session, Verdict
+from kiosk.model import Consent, Correction, Filed, Photo, Practitioner, Session, Verdict
 from kiosk.seal import Cipher, Kind, PublicKey, SealHeader, choose_suite, seal_parts
 from kiosk.spool import Outbox
 from kiosk.uplink import Inbox, Uplink
@@ -148,7 +149,9 @@ class Conductor:
         self._journal.say("effect-failed", kind=_kind(effect), problem=error.problem.code)
         if isinstance(effect, e.CheckBadge | e.CheckPin):
             self._inbox.put(e.SignInRefused(error.problem))
-        elif isinstance(effect, e.Commit | e.CommitRefusal) and not isinstance(error, SessionGone):
+        elif isinstance(effect, e.Commit | e.CommitRefusal | e.CommitCorrection) and not isinstance(
+            error, SessionGone
+        ):
             self._inbox.put(e.Failed(Problem.COMMIT_FAILED))
         else:
             # What the uploader says comes as a plain KioskError with its problem.
@@ -164,6 +167,10 @@ class Conductor:
                 self._sign_in(badge, pin)
             case e.FindPatient(identifier, typed):
                 self._find(identifier, typed)
+            case e.FindReceipt(receipt):
+                self._find_receipt(receipt)
+            case e.CommitCorrection(correction):
+                self._commit_correction(correction)
             case e.RecordConsent(consent):
                 self._record(consent)
             case e.OpenCamera(consent):
@@ -199,21 +206,30 @@ class Conductor:
         self._inbox.put(e.SignedIn(Practitioner(who["id"], who["name"], who["reference"]), session))
 
     def _find(self, identifier: str, typed: bool) -> None:
+        answer = self._ask_lookup("find", identifier=identifier, typed=typed)
+        found = tuple(patient_from_message(p) for p in answer["patients"])
+        self._inbox.put(e.PatientsFound(found))
+
+    def _find_receipt(self, receipt: str) -> None:
+        self._uplink.ask("receipt", session=str(self._require().session), receipt=receipt)
+        answer = self._ask_lookup("find-receipt", receipt=receipt)
+        try:
+            filed = Filed.from_json(answer["filed"])
+        except ValueError:
+            raise KioskError("not what is filed", problem=Problem.LOOKUP_REFUSED) from None
+        self._inbox.put(e.ReceiptFound(filed))
+
+    def _ask_lookup(self, op: str, **arguments: Any) -> Message:
         if self._lookup is None or not self._lookup.alive:
             # Its process died with an uploader that was restarted: the new one starts another.
             _, self._lookup = self._uplink.ask_for_socket(
                 "directory", timeout=SIGN_IN_S, session=str(self._require().session)
             )
-        answer = self._ask_lookup(self._lookup, identifier, typed)
-        found = tuple(patient_from_message(p) for p in answer["patients"])
-        self._inbox.put(e.PatientsFound(found))
-
-    def _ask_lookup(self, lookup: Caller, identifier: str, typed: bool) -> Message:
         try:
-            return lookup.ask("find", timeout=LOOKUP_S, identifier=identifier, typed=typed)
+            return self._lookup.ask(op, timeout=LOOKUP_S, **arguments)
         except LinkError:
             # It may still wait for a slow server: the next question gets a process of its own.
-            lookup.close()
+            self._lookup.close()
             raise KioskError("look-up process silent", problem=Problem.LOOKUP_UNREACHABLE) from None
 
     def _record(self, consent: Consent) -> None:
@@ -286,7 +302,7 @@ class Conductor:
     def _commit(self, session: Session) -> None:
         key = self._require()
         self._add(key, session.id, Kind.MANIFEST, 0, session.to_json())
-        self._hand_over(session)
+        self._hand_over(session.id, session.consent.decision.value, len(session.photos))
 
     def _commit_refusal(self, session: Session) -> None:
         key = self._require()
@@ -300,25 +316,35 @@ class Conductor:
             self._spool.begin(key.session)
             self._begun = True
         self._add(key, session.id, Kind.MANIFEST, 0, session.to_json())
-        self._hand_over(session)
+        self._hand_over(session.id, session.consent.decision.value, 0)
 
-    def _hand_over(self, session: Session) -> None:
+    def _commit_correction(self, correction: Correction) -> None:
+        key = self._require()
+        if self._handed_over:
+            raise SessionGone("this session was committed already")
+        if not self._begun:
+            self._spool.begin(key.session)
+            self._begun = True
+        self._add(key, correction.id, Kind.CORRECTION, 0, correction.to_json())
+        photos = len(correction.retracted_photos)
+        self._hand_over(correction.id, correction.act.value, photos, receipt=correction.filed.receipt)
+
+    def _hand_over(self, session: UUID, decision: str, photos: int, **more: Any) -> None:
         """Rename to ready: the commit point. The uploader finds it even if it cannot be told now."""
-        self._spool.commit(session.id)
+        self._spool.commit(session)
         self._begun = False
         self._handed_over = True
-        self._uplink.watch(session.id, committed=True)
-        decision = session.consent.decision.value
-        self._journal.say("committed", session=session.id, kind=decision, photos=len(session.photos))
+        self._uplink.watch(session, committed=True)
+        self._journal.say("committed", session=session, kind=decision, photos=photos)
         self._inbox.put(e.Committed())
         # What is committed is not seen here again: the receipt needs no picture, and looks nobody up.
         self._forget_pictures()
         self._end_lookup()
         try:
-            self._uplink.ask("commit", session=str(session.id), decision=decision, photos=len(session.photos))
+            self._uplink.ask("commit", session=str(session), decision=decision, photos=photos, **more)
         except KioskError:
             # It looks into the spool by itself; nothing that it says now can undo the rename.
-            self._journal.say("commit-untold", session=session.id)
+            self._journal.say("commit-untold", session=session)
 
     def _wipe(self, reason: str) -> None:
         self._capture.close()

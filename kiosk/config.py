@@ -250,6 +250,15 @@ class Fhir(_Section):
         description="a list of addresses below which the server gives photographs back, where that is not "
         "below url: https://…, without user name, password or question mark",
     )
+    receipt_system: Uri = Field(
+        default="urn:lethe:receipt",
+        description="the identifier system URI for receipts (https://… or urn:…), other than photo_system",
+    )
+    on_withdrawal: Literal["entered-in-error", "keep"] = Field(
+        default="entered-in-error",
+        description='what becomes of photographs whose record consent is withdrawn: "entered-in-error" '
+        'or "keep"',
+    )
     auth: Literal["none", "basic", "client-secret", "smart", "mtls"] = Field(
         default="none",
         description='"none" (a server on this machine only), "basic", "client-secret", "smart" or "mtls"',
@@ -324,6 +333,12 @@ class Fhir(_Section):
             raise ValueError("client_cert_file and client_key_file belong together; allowed: both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _systems_differ(self) -> Fhir:
+        if self.receipt_system == self.photo_system:
+            raise ValueError("receipt_system is photo_system; allowed: two different URIs")
+        return self
+
     @property
     def secrets(self) -> dict[str, str]:
         """Key -> name or path of every secret file that is set."""
@@ -363,6 +378,9 @@ class Timeouts(_Section):
     receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     declined: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     withdrawn: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    find_receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    found_receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    correction: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     fault: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
 
 

@@ -18,10 +18,19 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from kiosk.destinations.base import Destination, wipe
-from kiosk.errors import CannotOpen, DeliveryError, KioskError, Problem, SealError, ServerBusy, SpoolError
+from kiosk.destinations.base import Corrector, Destination, wipe
+from kiosk.errors import (
+    CannotOpen,
+    DeliveryError,
+    KioskError,
+    Problem,
+    Rejected,
+    SealError,
+    ServerBusy,
+    SpoolError,
+)
 from kiosk.heads import SignedHead
-from kiosk.model import Decision, Photo, Receipt, Session, Stage
+from kiosk.model import Correction, Decision, Photo, Receipt, Session, Stage
 from kiosk.seal import KEY_BYTES, Kind, PrivateKey, SealHeader, open_in_place
 from kiosk.spool import Item, Spool
 
@@ -124,14 +133,17 @@ def deliver(
     destination: Destination,
     report: Callable[[dict[str, Any]], None],
     head: SignedHead | None = None,
+    corrector: Corrector | None = None,
 ) -> Outcome:
     """Open, deliver and prove one session, then anchor `head`. Every end is an Outcome.
 
+    corrector: who takes the sessions that correct what was delivered before; without one they are parked.
     The spool is left as it is.
     """
     try:
         with spool.lock(session):
-            return _deliver(session, spool, PrivateKey.from_buffer(key), destination, report, head)
+            private = PrivateKey.from_buffer(key)
+            return _deliver(session, spool, private, destination, report, head, corrector)
     except ServerBusy as e:
         return Outcome(Verdict.RETRY, e.problem, e.retry_after)
     except (DeliveryError, SealError) as e:
@@ -150,17 +162,24 @@ def _deliver(
     destination: Destination,
     report: Callable[[dict[str, Any]], None],
     head: SignedHead | None,
+    corrector: Corrector | None,
 ) -> Outcome:
     items = spool.items(session)
+
+    def progress(stage: Stage) -> None:
+        report({"stage": stage.value})
+
+    if any(item.kind == Kind.CORRECTION.value for item in items):
+        if corrector is None:
+            raise Rejected("a correction, and nobody who takes it")
+        correction = _correction(session, spool, key, items)
+        return Outcome(Verdict.DELIVERED, receipt=corrector.correct(correction, progress))
     manifest = _manifest(session, spool, key, items)
     _check_whole(manifest, spool, key, items)
     photos = {item.item: item for item in items if item.kind == Kind.PHOTO.value}
 
     def open_photo(photo: Photo) -> bytearray:
         return _open(session, spool, key, photos[photo.id])
-
-    def progress(stage: Stage) -> None:
-        report({"stage": stage.value})
 
     receipt = destination.deliver(manifest, open_photo, progress)
     if head is None:
@@ -207,6 +226,18 @@ def _manifest(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -
     return manifest
 
 
+def _correction(session: UUID, spool: Spool, key: PrivateKey, items: list[Item]) -> Correction:
+    if len(items) != 1:
+        raise CannotOpen("a correction with something else beside it")
+    try:
+        correction = Correction.from_json(_open(session, spool, key, items[0]))
+    except ValueError as e:
+        raise CannotOpen(f"correction: {e}") from None
+    if correction.id != session:
+        raise CannotOpen("the correction is another session's")
+    return correction
+
+
 def _open(session: UUID, spool: Spool, key: PrivateKey, item: Item) -> bytearray:
     expected = SealHeader(session, item.item, Kind(item.kind), item.number)
     data = spool.read(item)
@@ -221,6 +252,7 @@ def run(
     destination: Destination,
     write: Callable[[str], None],
     head: SignedHead | None = None,
+    corrector: Corrector | None = None,
 ) -> None:
     """The delivery process: read the key, deliver, anchor, report."""
 
@@ -232,4 +264,4 @@ def run(
     except KioskError as e:
         report(Outcome(Verdict.PARK, e.problem).to_message())
         return
-    report(deliver(session, spool, key, destination, report, head).to_message())
+    report(deliver(session, spool, key, destination, report, head, corrector).to_message())

@@ -80,6 +80,26 @@ class Problem(Enum):
         "lookup-refused",
         "The patient list refused the question. Call IT.",
     )
+    RECEIPT_UNREADABLE = (
+        "receipt-unreadable",
+        "That is not a receipt number. It looks like R-7K4M-2QHD. Type it again.",
+    )
+    RECEIPT_UNKNOWN = (
+        "receipt-unknown",
+        "The record has nothing under this receipt. Check the number, then type it again.",
+    )
+    RECEIPT_ELSEWHERE = (
+        "receipt-elsewhere",
+        "This receipt belongs to another record server. Correct it there, or call IT.",
+    )
+    RECEIPT_AMBIGUOUS = (
+        "receipt-ambiguous",
+        "Two sets of photographs share this receipt. Change nothing here; call IT.",
+    )
+    RECEIPT_WAITING = (
+        "receipt-waiting",
+        "These photographs still wait in this kiosk and are not in the record. Try again later.",
+    )
     CONSENT_CHOICE_MISSING = ("consent-choice-missing", "Choose Yes or No for every purpose.")
     CONSENT_SIGNATURE_MISSING = ("consent-signature-missing", "A signature is needed to agree.")
     CONSENT_NOT_RECORDED = (

@@ -14,6 +14,8 @@ from kiosk.errors import Problem
 from kiosk.model import (
     BodySite,
     Consent,
+    Correction,
+    Filed,
     Patient,
     Photo,
     Practitioner,
@@ -51,7 +53,7 @@ class Scanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Typed(Event):
-    """A staff number (SIGN_IN) or a patient identifier (IDENTIFY) was typed and confirmed."""
+    """Typed and confirmed: a staff number (SIGN_IN), a patient's (IDENTIFY), a receipt (FIND_RECEIPT)."""
 
     text: str
 
@@ -189,6 +191,23 @@ class WithdrawAsked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FindReceiptTouched(Event):
+    """Something is to be done about photographs that are in the record already."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalAsked(Event):
+    """These purposes of the found receipt are to be withdrawn; two questions follow."""
+
+    purposes: tuple[Purpose, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPatientAsked(Event):
+    """The found photographs are of somebody else; two questions follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockAsked(Event):
     """'Lock' in the status bar."""
 
@@ -261,6 +280,13 @@ class PatientsFound(Event):
     """Answer of the look-up: none, one or several."""
 
     patients: tuple[Patient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptFound(Event):
+    """What the record holds under the receipt."""
+
+    filed: Filed
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +376,20 @@ class FindPatient(Effect):
 
     identifier: str
     typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FindReceipt(Effect):
+    """Look up what the record holds under this receipt."""
+
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCorrection(Effect):
+    """Seal this correction and rename open to ready."""
+
+    correction: Correction
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from typing import Any
 
 from kiosk.errors import LookupFailed, Problem
 from kiosk.link import Message, Peer, answer_all
-from kiosk.model import HumanName, Identifier, Match, Patient, Sex
+from kiosk.model import Filed, HumanName, Identifier, Match, Patient, Sex
 
 Find = Callable[[str, Match], tuple[Patient, ...]]
+FindReceipt = Callable[[str], Filed]
 
 
 def patient_to_message(patient: Patient) -> dict[str, Any]:
@@ -47,10 +48,12 @@ def patient_from_message(message: Mapping[str, Any]) -> Patient:
     )
 
 
-async def serve(sock: socket.socket, find: Find) -> None:
-    """Answer `find` questions until the ui hangs up."""
+async def serve(sock: socket.socket, find: Find, receipts: FindReceipt | None = None) -> None:
+    """Answer `find` and `find-receipt` questions until the ui hangs up."""
 
     async def handler(peer: Peer, message: Message) -> Mapping[str, Any]:
+        if message.get("op") == "find-receipt" and receipts is not None:
+            return await _find_receipt(message.get("receipt"), receipts)
         identifier, typed = message.get("identifier"), message.get("typed")
         if message.get("op") != "find" or not isinstance(identifier, str) or not isinstance(typed, bool):
             raise LookupFailed("not a question", problem=Problem.LOOKUP_REFUSED)
@@ -62,7 +65,14 @@ async def serve(sock: socket.socket, find: Find) -> None:
     await answer_all(sock, Peer(sock), handler)
 
 
-def run(fd: int, find: Find) -> None:
+async def _find_receipt(receipt: object, receipts: FindReceipt) -> Mapping[str, Any]:
+    if not isinstance(receipt, str):
+        raise LookupFailed("not a question", problem=Problem.LOOKUP_REFUSED)
+    filed = await asyncio.to_thread(receipts, receipt)
+    return {"filed": filed.to_json().decode()}
+
+
+def run(fd: int, find: Find, receipts: FindReceipt | None = None) -> None:
     """The look-up process."""
     with socket.socket(fileno=fd) as sock:
-        asyncio.run(serve(sock, find))
+        asyncio.run(serve(sock, find, receipts))

@@ -57,6 +57,7 @@ class Kind(Enum):
     CONSENT = "consent"
     PHOTO = "photo"
     MANIFEST = "manifest"
+    CORRECTION = "correction"
 
 
 class Cipher(Enum):

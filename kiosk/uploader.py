@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from kiosk.custody import KeyFile
 from kiosk.delivery import Outcome, Verdict, receipt_to_message
 from kiosk.errors import (
     ClockError,
+    KioskError,
     LinkError,
     Problem,
     SealError,
@@ -30,8 +32,9 @@ from kiosk.errors import (
 )
 from kiosk.journal import Journal
 from kiosk.link import Answer, Message, Peer
-from kiosk.model import Decision, Practitioner, Stage
-from kiosk.questions import decision_of, text_of, uuid_of
+from kiosk.model import Act, Decision, Practitioner, Stage
+from kiosk.questions import decision_of, receipt_of, text_of, uuid_of
+from kiosk.receipts import receipt_id
 from kiosk.schedule import Attempt, Backoff
 from kiosk.seal import generate_into
 from kiosk.spool import Spool
@@ -50,6 +53,18 @@ _OF_THE_SERVER = frozenset(
 """What has nothing to do with one session: the next one would meet it too."""
 CRASHES = 5
 """A session whose delivery process dies this often in a row is parked."""
+
+
+_ACTIONS: Mapping[Decision | Act, Action] = MappingProxyType(
+    {
+        Decision.PERMIT: Action.COMMITTED,
+        Decision.DENY: Action.CONSENT_DENIED,
+        Decision.WITHDRAWN: Action.CONSENT_WITHDRAWN,
+        Act.WITHDRAW: Action.WITHDRAWN_BY_RECEIPT,
+        Act.WRONG_PATIENT: Action.WRONG_PATIENT,
+    }
+)
+"""What the audit says of a commit."""
 
 
 class Starter(Protocol):
@@ -199,6 +214,8 @@ class Uploader:
                 return await self._new_lookup(peer, uuid_of(message))
             case "resume":
                 return self._resume(peer, uuid_of(message), committed=message.get("committed") is True)
+            case "receipt":
+                return self._receipt(peer, uuid_of(message), receipt_of(message))
             case "commit":
                 return await self._committed(uuid_of(message), decision_of(message), message)
             case "end":
@@ -295,7 +312,22 @@ class Uploader:
         held.peer = peer
         return {"stage": "open"}
 
-    async def _committed(self, session: UUID, decision: Decision, message: Message) -> Mapping[str, Any]:
+    def _receipt(self, peer: Peer, session: UUID, receipt: str) -> Mapping[str, Any]:
+        """Note who asks for a receipt; say no where its photographs have not left this kiosk yet."""
+        held = self._open.get(session)
+        if held is None or held.peer is not peer:
+            raise SessionGone
+        self._parts.audit.append(
+            Action.RECEIPT_ASKED, session=session, operator=held.operator, outcome=receipt.lower()
+        )
+        here = (*self._parts.spool.ready(), *self._parts.spool.parked())
+        if receipt in map(receipt_id, here):
+            raise KioskError("still in the spool", problem=Problem.RECEIPT_WAITING)
+        return {}
+
+    async def _committed(
+        self, session: UUID, decision: Decision | Act, message: Message
+    ) -> Mapping[str, Any]:
         parts = self._parts
         held = self._open.get(session)
         if held is None:
@@ -304,14 +336,12 @@ class Uploader:
         if session not in parts.spool.ready():
             raise SessionGone("not renamed")
         self._take(session)
-        action = {
-            Decision.PERMIT: Action.COMMITTED,
-            Decision.DENY: Action.CONSENT_DENIED,
-            Decision.WITHDRAWN: Action.CONSENT_WITHDRAWN,
-        }[decision]
         photos = message.get("photos")
         count = photos if isinstance(photos, int) else 0
-        parts.audit.append(action, session=session, operator=held.operator, count=count)
+        outcome = receipt_of(message).lower() if isinstance(decision, Act) else "ok"
+        parts.audit.append(
+            _ACTIONS[decision], session=session, operator=held.operator, outcome=outcome, count=count
+        )
         await self._close(session)
         self._tell(self._stage(session, Stage.WAITING))
         self._tell_status()

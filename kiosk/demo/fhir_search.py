@@ -32,6 +32,11 @@ _IDENTIFIER = SearchParam("token", ("identifier",))
 SEARCH_PARAMS: Mapping[str, Mapping[str, SearchParam]] = {
     "Patient": {"_id": _ID, "identifier": _IDENTIFIER},
     "Practitioner": {"_id": _ID, "identifier": _IDENTIFIER},
+    "RelatedPerson": {
+        "_id": _ID,
+        "identifier": _IDENTIFIER,
+        "patient": SearchParam("reference", ("patient",), "Patient"),
+    },
     "Device": {
         "_id": _ID,
         "identifier": _IDENTIFIER,

@@ -9,6 +9,8 @@ after the question, or when the server does not answer it. Both are true; a veri
 
 from __future__ import annotations
 
+import json
+
 from kiosk.errors import Rejected
 from kiosk.fhir.audit_events import AUDIT_EVENT, delivery_event, event_id, tells_of
 from kiosk.fhir.client import FhirClient
@@ -29,9 +31,9 @@ def record_delivery(
     event = delivery_event(session, filing, receipt, head, client.base_url)
     if put:
         id = str(event_id(session))
-        client.write({**event, "id": id}, id)
+        client.write("AuditEvent", json.dumps({**event, "id": id}).encode(), id=id)
     elif not _is_there(client, filing, session):
-        client.write(event)
+        client.write("AuditEvent", json.dumps(event).encode())
 
 
 def _is_there(client: FhirClient, filing: Filing, session: Session) -> bool:

@@ -45,7 +45,7 @@ from kiosk.fhir.answers import (
 )
 from kiosk.fhir.client import Digest, FhirClient, Pieces
 from kiosk.fhir.codes import PURPOSES
-from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, sha1_base64
+from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, proxy_id, sha1_base64
 from kiosk.fhir.photos import JPEG, binary_id, check_photo, filing_transaction, photo_transaction
 from kiosk.fhir.resources import Filing, validate
 from kiosk.heads import SignedHead
@@ -55,7 +55,7 @@ from kiosk.report import consent_form_pdf
 INDEX_PAUSES = (0.25, 0.75, 2.0)
 """Seconds to wait for a server whose search lags behind its writes, before a write counts as lost."""
 
-DOCUMENT = "DocumentReference"
+DOCUMENT, PERSON = "DocumentReference", "RelatedPerson"
 
 SURELY_TAKEN = 700_000
 """Bytes of a photograph that no server known to us finds too long inside a transaction: 1 MiB as base64."""
@@ -112,6 +112,10 @@ class FhirDestination:
             self._send_photo(session, photo, open_photo, consents)
         progress(Stage.PROVING)
         stored = self._prove_consents(session)
+        if session.consent.proxy is not None:
+            person = self._get(PERSON, (proxy_id(session),))[proxy_id(session)]
+            if not self._is_patient(part(person, "patient"), session):
+                raise NotProven(f"{PERSON}: read back different from what was sent")
         stored.append(self._prove_document(session, form_id(session), PDF, Digest.of(form)))
         for photo in session.photos:
             stored.append(self._prove_photo(session, photo, open_photo, consents))
@@ -136,8 +140,10 @@ class FhirDestination:
         """Make sure of the form and the Consents; returns the references of the Consents."""
         forms, consents = (form_id(session),), tuple(consent_id(session, purpose) for purpose in Purpose)
         wanted = {DOCUMENT: forms, "Consent": consents}
+        if session.consent.proxy is not None:
+            wanted[PERSON] = (proxy_id(session),)
         present = self._references(wanted)
-        if len(present) < len(forms) + len(consents):
+        if len(present) < sum(map(len, wanted.values())):
             put = self._may_put(PROVENANCE)
             bundle = consent_bundle(session, self._filing, form, present, put=put)
             validate(bundle)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -51,6 +50,8 @@ FHIR_JSON = "application/fhir+json"
 JSON_LIMIT = 16 * 1024 * 1024
 TOKEN_LIMIT = 256 * 1024
 CHUNK = 64 * 1024
+WHOLE = 100
+"""Resources that a search for all of something may find: a session has at most 21 DocumentReferences."""
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,2048}")
@@ -91,6 +92,15 @@ class _Answer:
     digest: Digest | None = None
     """Of a body that was hashed and not kept."""
     location: str = ""
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A resource as it was read, and the ETag that its next version must be based on, where there is one."""
+
+    resource: Resource
+    etag: str | None
 
 
 class _TlsAdapter(HTTPAdapter):
@@ -161,6 +171,49 @@ class FhirClient:
             raise Rejected(f"GET {resource_type}: not an id")
         return self._json("GET", f"{self.base_url}/{resource_type}/{id}", resource_type, may_lack=True)
 
+    def read_version(self, resource_type: str, id: str) -> Versioned:
+        """As `read`, with the version that it has now (R4, 3.1.0.1.3 and 3.1.0.5)."""
+        if not is_id(id):
+            raise Rejected(f"GET {resource_type}: not an id")
+        url = f"{self.base_url}/{resource_type}/{id}"
+        headers = {"Accept": FHIR_JSON, "Cache-Control": "no-cache"}
+        answer = self._send("GET", url, resource_type, headers=headers, limit=JSON_LIMIT)
+        resource = self._resource(answer, f"GET {resource_type}", resource_type, may_lack=True)
+        if resource.get("id") != id:
+            raise NotLetIn(f"GET {resource_type}: another one than was asked for")
+        return Versioned(resource, answer.etag)
+
+    def write(
+        self,
+        resource_type: str,
+        body: bytes | bytearray,
+        *,
+        id: str | None = None,
+        if_match: str | None = None,
+        if_none_exist: str | None = None,
+    ) -> None:
+        """PUT one resource under `id`, or POST it without one. What the server answers with is not read.
+
+        if_match: the ETag of the version that it replaces.  if_none_exist: a search that, where it finds
+        one, makes the POST do nothing (R4, 3.1.0.8.1).  Raises Conflict for 409 and 412.
+        """
+        if id is not None and not is_id(id):
+            raise Rejected(f"PUT {resource_type}: not an id")
+        method = "POST" if id is None else "PUT"
+        url = f"{self.base_url}/{resource_type}" + ("" if id is None else f"/{id}")
+        headers = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON, "Prefer": "return=minimal"}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        if if_none_exist is not None:
+            headers["If-None-Exist"] = if_none_exist
+        answer = self._send(method, url, resource_type, headers=headers, limit=JSON_LIMIT, body=body)
+        name = f"{method} {resource_type}: {answer.status}"
+        if answer.status in (200, 201, 204) and answer.content_type not in _PAGES:
+            return
+        if answer.status < 300 or (answer.status == 404 and id is None):
+            raise NotLetIn(f"{name}, not a FHIR server's answer")
+        raise error_for_status(answer.status, name, answer.retry_after)
+
     def delete(self, resource_type: str, id: str) -> None:
         """Delete one resource by its logical id; one that is not there is none to delete (R4, 3.1.0.7)."""
         if not is_id(id):
@@ -174,27 +227,19 @@ class FhirClient:
                 answer.status, f"DELETE {resource_type}: {answer.status}", answer.retry_after
             )
 
-    def write(self, resource: Resource, id: str | None = None) -> None:
-        """Create one resource: PUT under `id` (R4, update as create), or POST where it is None."""
-        kind = str(resource["resourceType"])
-        if not (id is None or is_id(id)):
-            raise Rejected(f"PUT {kind}: not an id")
-        method, place = ("POST", kind) if id is None else ("PUT", f"{kind}/{id}")
-        headers = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON, "Prefer": "return=minimal"}
-        body = json.dumps(resource).encode()
-        url = f"{self.base_url}/{place}"
-        answer = self._send(method, url, kind, body=body, headers=headers, limit=JSON_LIMIT)
-        if answer.status == 200 and answer.content_type in _PAGES:
-            raise NotLetIn(f"{method} {kind}: 200 with a page")
-        if answer.status not in (200, 201):
-            raise error_for_status(answer.status, f"{method} {kind}: {answer.status}", answer.retry_after)
-
     def local(self, url: str) -> str:
         """`Type/id` of a reference to this server, without its base and version; others as they came."""
         return url.removeprefix(f"{self.base_url}/").partition("/_history/")[0]
 
-    def search(self, resource_type: str, parameters: Mapping[str, str]) -> list[Resource]:
-        """Search by POST; the first page's matches. Parameters that the server does not know are refused."""
+    def search(
+        self, resource_type: str, parameters: Mapping[str, str], *, whole: bool = False
+    ) -> list[Resource]:
+        """Search by POST; the first page's matches. Parameters that the server does not know are refused.
+
+        whole: ask for a page of WHOLE, and raise Rejected where that is not all there is.
+        """
+        if whole:
+            parameters = {**parameters, "_count": str(WHOLE)}
         headers = {
             "Prefer": "handling=strict",
             # HAPI answers a repeated search from its cache, and so would not see what was just written.
@@ -209,6 +254,8 @@ class FhirClient:
             headers=headers,
             label=f"{resource_type}/_search",
         )
+        if whole and any(link.get("relation") == "next" for link in objects(bundle, "link")):
+            raise Rejected(f"POST {resource_type}/_search: more than one page")
         found = (part(entry, "resource") for entry in objects(bundle, "entry"))
         return [r for r in found if r.get("resourceType") == resource_type]
 
@@ -293,6 +340,9 @@ class FhirClient:
             headers={"Accept": FHIR_JSON, **(headers or {})},
             limit=JSON_LIMIT,
         )
+        return self._resource(answer, name, expected, may_lack=may_lack)
+
+    def _resource(self, answer: _Answer, name: str, expected: str, *, may_lack: bool) -> Resource:
         if answer.status == 404 and not may_lack:
             raise NotLetIn(f"{name}: 404, the base URL is not a FHIR server's")
         if answer.status not in (200, 201):
@@ -395,6 +445,7 @@ class FhirClient:
                         response.headers.get("Date"),
                         None if hashing is None else Digest(length, hashing.hexdigest()),
                         response.headers.get("Location", ""),
+                        response.headers.get("ETag"),
                     )
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             failure = Unreachable(f"{method} {label}: timed out")

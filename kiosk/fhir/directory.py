@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -71,6 +71,27 @@ def _patient(resource: Resource, system: str, value: str, match: Match) -> Patie
     )
 
 
+def patient_of(resource: Resource, systems: Sequence[str], match: Match) -> Patient | None:
+    """A patient that was read by its id, whatever has become of the record; None without a known number.
+
+    systems: the identifier systems, best first.
+    """
+    id, held = resource.get("id"), objects(resource, "identifier")
+    number = next(
+        (i for system in systems for i in held if i.get("system") == system and i.get("value")), None
+    )
+    if not is_id(id) or number is None:
+        return None
+    return Patient(
+        id=str(id),
+        name=_name(resource),
+        identifier=Identifier(str(number["system"]), line_of(number["value"])),
+        birth_date=_birth_date(resource.get("birthDate")),
+        sex=_sex(resource.get("gender")),
+        match=match,
+    )
+
+
 def _is_replaced(resource: Resource) -> bool:
     return any(link.get("type") == "replaced-by" for link in objects(resource, "link"))
 
@@ -91,18 +112,18 @@ def _name(resource: Resource) -> HumanName:
     if not names:
         return HumanName("")
     best = names[0]
-    family = _text(best.get("family"))
+    family = line_of(best.get("family"))
     given, prefix = _joined(best.get("given")), _joined(best.get("prefix"))
     if not family and not given:
-        return HumanName(_text(best.get("text")))
+        return HumanName(line_of(best.get("text")))
     return HumanName(family, given, prefix)
 
 
 def _joined(parts: object) -> str:
-    return _text(" ".join(p for p in parts if isinstance(p, str))) if isinstance(parts, list) else ""
+    return line_of(" ".join(p for p in parts if isinstance(p, str))) if isinstance(parts, list) else ""
 
 
-def _text(value: object) -> str:
+def line_of(value: object) -> str:
     """One line of printable text, bounded."""
     if not isinstance(value, str):
         return ""

@@ -153,7 +153,12 @@ class Ui:
         self.app = App(
             display=self.display,
             station=Station(
-                settings.station.id, ENGLISH.id, ENGLISH.version, ENGLISH.language, settings.station.name
+                settings.station.id,
+                ENGLISH.id,
+                ENGLISH.version,
+                ENGLISH.language,
+                settings.station.name,
+                retracts=settings.fhir.on_withdrawal == "entered-in-error",
             ),
             settings=UiSettings(_seconds(settings), settings.station.demo, spool.in_ram),
             perform=conductor.perform,

@@ -217,8 +217,8 @@ def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 def run_delivery(settings: Settings, session: UUID, key_fd: int, parent: int, head: str | None) -> int:
     """One delivery process. `head`: the signed head to anchor, as JSON."""
     from kiosk import delivery
+    from kiosk.destinations.corrections import FhirCorrector
     from kiosk.destinations.fhir import FhirDestination
-    from kiosk.fhir.resources import Filing
 
     die_with_parent(parent)
     quiet_tracebacks()
@@ -234,10 +234,10 @@ def run_delivery(settings: Settings, session: UUID, key_fd: int, parent: int, he
         write(json.dumps(delivery.Outcome(delivery.Verdict.RETRY, e.problem).to_message()) + "\n")
         raise
     with opened as client:
-        filing = Filing(settings.fhir.photo_system, settings.station.name)
-        destination = FhirDestination(client, filing)
+        filing = _filing(settings)
+        destination, corrector = FhirDestination(client, filing), FhirCorrector(client, filing)
         anchor = None if head is None else SignedHead.from_json(head)
-        delivery.run(session, open_spool(settings), key_fd, destination, write, anchor)
+        delivery.run(session, open_spool(settings), key_fd, destination, write, anchor, corrector)
     return 0
 
 
@@ -245,12 +245,21 @@ def run_lookup(settings: Settings, fd: int, parent: int) -> int:
     """One look-up process."""
     from kiosk import lookup
     from kiosk.fhir.directory import PatientDirectory
+    from kiosk.fhir.receipts import ReceiptDirectory
 
     die_with_parent(parent)
     quiet_tracebacks()
     with _client(settings) as client:
-        lookup.run(fd, PatientDirectory(client, settings.fhir.patient_systems).find)
+        systems = settings.fhir.patient_systems
+        receipts = ReceiptDirectory(client, _filing(settings), systems)
+        lookup.run(fd, PatientDirectory(client, systems).find, receipts.find)
     return 0
+
+
+def _filing(settings: Settings) -> Any:
+    from kiosk.fhir.resources import Filing
+
+    return Filing(settings.fhir.photo_system, settings.station.name, settings.fhir.receipt_system)
 
 
 def _client(settings: Settings) -> Any:

@@ -140,7 +140,7 @@ def _fault_done(flow: Flow, event: e.DoneTouched) -> Result:
     may_stay=True,
 )
 def _lock_asked(flow: Flow, event: e.LockAsked) -> Result:
-    if flow.patient is None or flow.state in CLOSING:
+    if flow.patient is None or flow.state in CLOSING or flow.filed is not None:
         return lock(flow, "locked", Problem.REFUSAL_NOT_RECORDED if flow.refusal else None)
     return stay(flow, question=Question.LOCK, problem=flow.problem)
 

@@ -215,6 +215,25 @@ def test_a_collector_has_a_name_or_an_address(host: str, tmp_path: Path) -> None
     assert load(path).audit.syslog_host == host
 
 
+def test_receipts_need_a_system_of_their_own(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8").replace(
+        '#: receipt_system = "urn:lethe:receipt"', 'receipt_system = "urn:lethe:photo"'
+    )
+    assert any(
+        "receipt_system" in line and "two different URIs" in line for line in complaints(text, tmp_path)
+    )
+
+
+def test_what_becomes_of_withdrawn_photographs_is_one_of_two(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    shown = '#: on_withdrawal = "entered-in-error"'
+    path = tmp_path / "kiosk.toml"
+    path.write_text(text.replace(shown, 'on_withdrawal = "keep"'), encoding="utf-8")
+    assert load(path).fhir.on_withdrawal == "keep"
+    wrong = text.replace(shown, 'on_withdrawal = "delete"')
+    assert any("[fhir] on_withdrawal" in line and '"keep"' in line for line in complaints(wrong, tmp_path))
+
+
 def test_the_example_is_complete_and_shows_the_defaults() -> None:
     settings = load(EXAMPLE)
     text = EXAMPLE.read_text(encoding="utf-8")

@@ -126,12 +126,31 @@ def delete(client: FhirClient) -> object:
     return None
 
 
-def write(client: FhirClient) -> object:
-    client.write({"resourceType": "AuditEvent", "secret": SECRET}, SECRET)
-    return None
+def read_version(client: FhirClient) -> object:
+    return client.read_version("Patient", "a")
 
 
-CALLS: list[Callable[[FhirClient], object]] = [search, post, read, fetch, about, delete, write]
+def put(client: FhirClient) -> object:
+    return client.write("Consent", f'{{"secret": "{SECRET}"}}'.encode(), id="c-1", if_match='W/"3"')
+
+
+def create(client: FhirClient) -> object:
+    return client.write(
+        "Consent", f'{{"secret": "{SECRET}"}}'.encode(), if_none_exist=f"identifier=x%7C{SECRET}"
+    )
+
+
+WRITES = (put, create)
+CALLS: list[Callable[[FhirClient], object]] = [
+    search,
+    post,
+    read,
+    fetch,
+    about,
+    delete,
+    read_version,
+    *WRITES,
+]
 
 
 def assert_silent(error: BaseException) -> None:
@@ -396,6 +415,9 @@ def test_statuses(
         (about, errors.NotLetIn),
         (read, errors.Rejected),
         (fetch, errors.NotProven),
+        (read_version, errors.Rejected),
+        (put, errors.Rejected),
+        (create, errors.NotLetIn),
     ],
 )
 def test_404_means_a_wrong_address_where_every_server_has_something(
@@ -417,37 +439,50 @@ def test_deleted(client: FhirClient, stub: Stub, status: int) -> None:
 def test_not_an_id_to_delete(client: FhirClient, stub: Stub) -> None:
     with pytest.raises(errors.Rejected):
         client.delete("Binary", "../Patient")
+    with pytest.raises(errors.Rejected):
+        client.read_version("Consent", "../Patient")
+    with pytest.raises(errors.Rejected):
+        client.write("Consent", b"{}", id="../Patient")
     assert stub.seen == []
-
-
-@pytest.mark.parametrize("status", [200, 201])
-def test_written_under_an_id_or_without_one(client: FhirClient, stub: Stub, status: int) -> None:
-    stub.status, stub.body = status, b""
-    client.write({"resourceType": "AuditEvent"})
-    client.write({"resourceType": "AuditEvent", "id": "a-1"}, "a-1")
-    assert [(s.method, s.path) for s in stub.seen] == [
-        ("POST", "/fhir/AuditEvent"),
-        ("PUT", "/fhir/AuditEvent/a-1"),
-    ]
-    assert json.loads(stub.seen[1].body) == {"resourceType": "AuditEvent", "id": "a-1"}
-    assert stub.seen[1].headers["Content-Type"] == "application/fhir+json"
-
-
-@pytest.mark.parametrize("status", [204, 404, 405, 422])
-def test_anything_else_is_not_written(client: FhirClient, stub: Stub, status: int) -> None:
-    stub.status, stub.body = status, b""
-    with pytest.raises(errors.Rejected) as raised:
-        write(client)
-    assert_silent(raised.value)
 
 
 def test_not_an_id_to_write(client: FhirClient, stub: Stub) -> None:
     with pytest.raises(errors.Rejected):
-        client.write({"resourceType": "AuditEvent"}, "../Patient")
+        client.write("AuditEvent", b"{}", id="../Patient")
     assert stub.seen == []
 
 
-@pytest.mark.parametrize("call", [fetch, delete, write])
+@pytest.mark.parametrize("etag", ['W/"3"', None])
+def test_a_version_is_read_with_its_tag(client: FhirClient, stub: Stub, etag: str | None) -> None:
+    stub.body = b'{"resourceType": "Patient", "id": "a"}'
+    stub.headers = {"ETag": etag} if etag else {}
+    read = client.read_version("Patient", "a")
+    assert (read.resource["id"], read.etag) == ("a", etag)
+    assert stub.seen[0].headers["Cache-Control"] == "no-cache"
+
+
+def test_another_resource_than_was_asked_for(client: FhirClient, stub: Stub) -> None:
+    stub.body = b'{"resourceType": "Patient", "id": "b"}'
+    with pytest.raises(errors.NotLetIn):
+        client.read_version("Patient", "a")
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_a_write_is_conditional_as_asked(client: FhirClient, stub: Stub, status: int) -> None:
+    stub.status, stub.body = status, b""
+    put(client)
+    create(client)
+    client.write("Provenance", b"{}")
+    first, second, third = stub.seen
+    assert (first.method, first.path, first.headers["If-Match"]) == ("PUT", "/fhir/Consent/c-1", 'W/"3"')
+    assert "If-None-Exist" not in first.headers
+    assert (second.method, second.path) == ("POST", "/fhir/Consent")
+    assert second.headers["If-None-Exist"].startswith("identifier=x%7C")
+    assert not {"If-Match", "If-None-Exist"} & set(third.headers)
+    assert {s.headers["Content-Type"] for s in stub.seen} == {"application/fhir+json"}
+
+
+@pytest.mark.parametrize("call", [fetch, delete, read_version, *WRITES])
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/xhtml+xml"])
 def test_a_sign_in_page_is_no_bytes(
     client: FhirClient, stub: Stub, call: Callable[[FhirClient], object], kind: str

@@ -24,6 +24,7 @@ from kiosk.errors import ClockError, KioskError, LinkError, Problem, SessionGone
 from kiosk.journal import Journal
 from kiosk.link import Peer
 from kiosk.model import Practitioner, Receipt, Stage
+from kiosk.receipts import receipt_id
 from kiosk.schedule import Backoff, tcp_reachable
 from kiosk.spool import Spool
 from kiosk.staff import Member, SignIn, StaffList, hash_pin
@@ -131,6 +132,12 @@ class Bench:
         self.spool.commit(session)
         await self.asks("commit", session=str(session), decision="permit", photos=1)
         return session
+
+    def asks_for(self, session: UUID, receipt: str) -> Awaitable[Mapping[str, Any]]:
+        return self.asks("receipt", session=str(session), receipt=receipt)
+
+    def entries(self, action: str) -> list[dict[str, Any]]:
+        return [entry for line in self.audit.lines() if (entry := json.loads(line))["action"] == action]
 
     def said(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.journal.getvalue().splitlines()]
@@ -622,3 +629,59 @@ def test_what_is_put_back_after_the_delivery_is_parked_not_wiped_away(tmp_path: 
         bench.keys.close()
 
     asyncio.run(whole())
+
+
+# --- receipts ------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_a_receipt_is_on_the_audit(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        session = await bench.signs_in()
+        assert await bench.asks_for(session, "r 7k4m 2qhd") == {}
+        (entry,) = bench.entries("receipt-asked")
+        assert (entry["session"], entry["operator"], entry["outcome"]) == (
+            str(session),
+            "apatel",
+            "r-7k4m-2qhd",
+        )
+        with pytest.raises(LinkError):
+            await bench.asks_for(session, "9991230009")
+        with pytest.raises(SessionGone):
+            await bench.asks_for(uuid4(), "R-7K4M-2QHD")
+        assert len(bench.entries("receipt-asked")) == 1
+
+    play(tmp_path, Starter(), story)
+
+
+def test_a_receipt_whose_session_is_still_here_is_not_looked_up(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        waiting = await bench.commits()
+        await until(lambda: bench.said()[-1]["event"] == "delivery-put-off")
+        operator = await bench.signs_in()
+        with pytest.raises(KioskError) as caught:
+            await bench.asks_for(operator, receipt_id(waiting))
+        assert caught.value.problem is Problem.RECEIPT_WAITING
+        bench.spool.park(waiting, "rejected")
+        with pytest.raises(KioskError) as caught:
+            await bench.asks_for(operator, receipt_id(waiting))
+        assert caught.value.problem is Problem.RECEIPT_WAITING
+
+    later = Outcome(Verdict.RETRY, Problem.NOT_LET_IN, retry_after=60.0)
+    play(tmp_path, Starter(later), story)
+
+
+@pytest.mark.parametrize(
+    ("decision", "action"), [("withdraw", "withdrawn-by-receipt"), ("wrong-patient", "wrong-patient")]
+)
+def test_a_correction_is_on_the_audit_with_its_receipt(tmp_path: Path, decision: str, action: str) -> None:
+    async def story(bench: Bench) -> None:
+        session = await bench.signs_in()
+        bench.spool.begin(session)
+        bench.spool.add(session, 0, "correction", session, b"sealed")
+        bench.spool.commit(session)
+        await bench.asks("commit", session=str(session), decision=decision, photos=2, receipt="R-7K4M-2QHD")
+        (entry,) = bench.entries(action)
+        assert (entry["operator"], entry["count"], entry["outcome"]) == ("apatel", 2, "r-7k4m-2qhd")
+        await until(lambda: "delivered" in bench.peer.stages())
+
+    play(tmp_path, Starter(), story)

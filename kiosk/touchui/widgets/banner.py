@@ -111,6 +111,8 @@ class Matched(Widget):
         """What the pill says."""
         if match is Match.WRISTBAND:
             return "Matched" if short else "Wristband matched"
+        if match is Match.RECEIPT:
+            return "Receipt" if short else "Found by receipt"
         return "Typed" if short else "Number typed"
 
     def draw(self, p: Painter) -> None:
@@ -119,4 +121,5 @@ class Matched(Widget):
         fill, ink = (p.theme.ok_soft, p.theme.ok) if scanned else (p.theme.action_soft, p.theme.action)
         p.panel(self.box, self.box.h / p.layout.scale / 2, fill)
         text = self.words(self.match, short=self.short)
-        p.pair("scan-barcode" if scanned else "keyboard", text, theme.CHIP, ink, self.box, size=17, gap=5)
+        icon = "file-check" if self.match is Match.RECEIPT else "scan-barcode" if scanned else "keyboard"
+        p.pair(icon, text, theme.CHIP, ink, self.box, size=17, gap=5)

@@ -10,7 +10,7 @@ from kiosk.touchui import theme
 from kiosk.touchui.geometry import Box
 from kiosk.touchui.paint import Painter
 from kiosk.touchui.theme import Type
-from kiosk.touchui.widgets.banner import born, number_label, sex
+from kiosk.touchui.widgets.banner import Matched, born, number_label, sex
 from kiosk.touchui.widgets.base import Widget
 
 VALUE, WORD = Type(theme.ATKINSON_BOLD, 26), Type(theme.SEMIBOLD, 24)
@@ -57,7 +57,7 @@ class PatientCard(Widget):
     def _matched(self, p: Painter, box: Box) -> None:
         t = p.theme
         scanned = self.patient.match is Match.WRISTBAND
-        word = "Wristband matched" if scanned else "Number typed"
+        word = Matched.words(self.patient.match, short=False)
         face, ink = (t.ok_soft, t.ok) if scanned else (t.action_soft, t.action)
         kind = Type(theme.SEMIBOLD, 16)
         w = min(box.w, p.fonts.width(word, kind) + p.dp(58))
