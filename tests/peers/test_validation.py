@@ -53,9 +53,9 @@ WARNINGS: dict[tuple[str, str, str], str] = {
     "DocumentReference/id in its place, and the stored Consent gives no warning.",
     (
         "medplum",
-        r"(Bundle\.entry\[\d+\]\.resource|Consent)\.performer\[0\]",
+        r"(Bundle\.entry\[\d+\]\.resource|Consent|Provenance)\.(performer\[0\]|(agent|signature)\[\d+\]\.who)",
         r'Invalid reference: got "urn:uuid:[0-9a-f-]{36}", expected .*RelatedPerson.*',
-    ): "The same, for the proxy that a Consent names as its performer: the fullUrl of the RelatedPerson.",
+    ): "The same, for the proxy whom Consent and Provenance name: the fullUrl of the RelatedPerson.",
 }
 """(validator, element, text; both regular expressions) -> why it is right all the same."""
 
