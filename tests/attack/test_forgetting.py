@@ -18,7 +18,7 @@ import pytest
 
 from kiosk.demo.supervisor import Demo
 from tests.attack import memory
-from tests.attack.memory import Dump, Needles, descendants, dump, kind_of
+from tests.attack.memory import Dump, Needles, command, descendants, dump, kind_of
 from tests.attack.patient import Marked
 from tests.flow.story import PHOTO, SEND, events, kiosk, photographs, play, spool_is_empty
 
@@ -46,12 +46,24 @@ def since() -> float:
 
 
 def processes(demo: Demo) -> dict[str, int]:
-    return {kind_of(pid): pid for pid in descendants(os.getpid())}
+    return {kind_of(pid): pid for pid in pids(demo)}
 
 
-def wait_for_processes(kinds: set[str], seconds: float = 15) -> None:
+def pids(demo: Demo) -> list[int]:
+    """Every process of this kiosk: the tests beside this one may have kiosks of their own."""
+    return [pid for pid in descendants(os.getpid()) if str(demo.directory) in words_of(pid)]
+
+
+def words_of(pid: int) -> str:
+    try:
+        return command(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def wait_for_processes(demo: Demo, kinds: set[str], seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
-    while (there := Counter(map(kind_of, descendants(os.getpid())))) != Counter(kinds):
+    while (there := Counter(map(kind_of, pids(demo)))) != Counter(kinds):
         assert time.monotonic() < deadline, f"{there} are there, not {kinds}"
         time.sleep(0.05)
 
@@ -83,8 +95,8 @@ def assert_forgotten(demo: Demo, patient: Marked, since: float, *, but: set[str]
     but: labels that the ui may still hold.
     """
     needles = patient.needles()
-    wait_for_processes({"ui", "uploader"})
-    for pid in descendants(os.getpid()):
+    wait_for_processes(demo, {"ui", "uploader"})
+    for pid in pids(demo):
         taken = dump(pid)
         kind = kind_of(pid)
         assert taken.size > 20_000_000, f"{kind}: hardly anything was read"
@@ -135,7 +147,7 @@ def test_delivered(since: float) -> None:
 
         play(demo, "server delay 15 on=POST:/fhir$", SEND)
         assert set(look(demo, "ui").find(needles)) == {*SHOWN, *LOOSE}, "committed: no picture is left"
-        wait_for_processes({"ui", "uploader", "delivery"})
+        wait_for_processes(demo, {"ui", "uploader", "delivery"})
         sending = while_it_sends(demo, needles)
         assert {"name", "identifier", "photograph"} <= set(sending.find(needles)), "the control"
         assert not look(demo, "uploader").find(needles), "what its child opens does not pass through it"

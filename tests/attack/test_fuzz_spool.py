@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,6 +25,7 @@ from kiosk.children import Children
 from kiosk.delivery import Outcome, Verdict
 from kiosk.destinations.base import OpenPhoto, Progress, make_receipt
 from kiosk.errors import KioskError, Problem, SpoolError
+from kiosk.heads import SignedHead
 from kiosk.model import Photo, Receipt, Session, Stage
 from kiosk.seal import KEY_BYTES, Cipher, Kind, SealHeader, generate_into, seal
 from kiosk.spool import Spool
@@ -219,16 +219,18 @@ KEY = bytearray(KEY_BYTES)
 PUBLIC = generate_into(memoryview(KEY))
 TAKEN = Photo(PHOTO, 1, AT, SITE, 1, 640, 480, len(JPEG), hashlib.sha256(JPEG).hexdigest())
 MANIFEST = replace(make_session(consent(), [TAKEN]), id=SESSION)
-MANIFEST_ITEM = UUID(int=5, version=4)
 SEALED = {
     f"0001-photo-{PHOTO}.sealed": seal(
         PUBLIC, SealHeader(SESSION, PHOTO, Kind.PHOTO, 1), JPEG, Cipher.AES_256_GCM
     ),
-    f"0002-manifest-{MANIFEST_ITEM}.sealed": seal(
+    f"0000-manifest-{SESSION}.sealed": seal(
+        PUBLIC, SealHeader(SESSION, SESSION, Kind.MANIFEST, 0), MANIFEST.to_json(), Cipher.CHACHA20_POLY1305
+    ),
+    f"0000-consent-{MANIFEST.consent.id}.sealed": seal(
         PUBLIC,
-        SealHeader(SESSION, MANIFEST_ITEM, Kind.MANIFEST, 2),
-        MANIFEST.to_json(),
-        Cipher.CHACHA20_POLY1305,
+        SealHeader(SESSION, MANIFEST.consent.id, Kind.CONSENT, 0),
+        MANIFEST.consent.to_json(),
+        Cipher.AES_256_GCM,
     ),
 }
 
@@ -321,6 +323,11 @@ reports = st.one_of(
 ).map(lambda value: json.dumps(value).encode() + b"\n")
 
 
+def no_head() -> SignedHead:
+    """Nobody asks for one here."""
+    raise AssertionError
+
+
 BABBLE = {"long": b"x" * 200_000, "deep": b"[" * 50_000 + b"\n"}
 
 
@@ -339,8 +346,8 @@ def test_whatever_a_delivery_process_says_it_is_an_outcome(data: bytes) -> None:
         stdout = asyncio.StreamReader()
         stdout.feed_data(data)
         stdout.feed_eof()
-        process = cast("asyncio.subprocess.Process", SimpleNamespace(stdout=stdout))
-        return await Children(Path("nowhere"), attempt_s=10)._hear(process, stages.append)
+        heard = await Children(Path("nowhere"), attempt_s=10, head=no_head)._hear(stdout, stages.append, 10)
+        return heard if isinstance(heard, Outcome) else Outcome(Verdict.DELIVERED, receipt=heard)
 
     stages: list[Stage] = []
     with bounded(megabytes=10):

@@ -35,7 +35,7 @@ def test_every_area_is_locked() -> None:
     with kiosk(read_s=100.0, timeouts={"confirm_patient": 300, "consent": 300}) as demo:
         play(demo, TO_PREVIEW, PHOTO, "server delay 90 on=POST:/fhir$", SEND, 'tap "Done"', "wait LOCKED")
         play(demo, SIGN_IN, PATIENT)
-        wait_for_processes({"ui", "uploader", "delivery", "look-up"})
+        wait_for_processes(demo, {"ui", "uploader", "delivery", "look-up"})
         for kind, pid in processes(demo).items():
             assert unlocked(pid) == [], kind
             text = Path(f"/proc/{pid}/status").read_text()
