@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -29,8 +30,8 @@ from kiosk.errors import (
 )
 from kiosk.journal import Journal
 from kiosk.link import Caller, Message
-from kiosk.lookup import patient_from_message
-from kiosk.model import Consent, Photo, Practitioner, Session, Verdict
+from kiosk.lookup import list_from_message, patient_from_message
+from kiosk.model import Consent, Identifier, Photo, Practitioner, Session, Verdict
 from kiosk.seal import Cipher, Kind, PublicKey, SealHeader, choose_suite, seal_parts
 from kiosk.spool import Outbox
 from kiosk.uplink import Inbox, Uplink
@@ -39,6 +40,7 @@ Pixels = npt.NDArray[np.uint8]
 
 SIGN_IN_S = 15.0
 LOOKUP_S = 20.0
+LIST_S = 25.0
 THUMBNAIL = 160
 """Longest side of a thumbnail, pixels."""
 
@@ -78,6 +80,7 @@ class Conductor:
         self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
         self._key: SessionKey | None = None
         self._lookup: Caller | None = None
+        self._listing = False
         self._begun = self._handed_over = False
         self._still: Still | None = None
         self._thumbnails: dict[UUID, Pixels] = {}
@@ -99,9 +102,10 @@ class Conductor:
         self._handed_over = False
 
     def perform(self, effect: e.Effect) -> None:
-        """Queue an effect. A wipe also ends a look-up that is still waiting for a slow server."""
+        """Queue an effect. A wipe ends a look-up that waits for a slow server, a scan ends a slow list."""
         lookup = self._lookup
-        if isinstance(effect, e.Wipe) and lookup is not None:
+        ends = isinstance(effect, e.Wipe) or (isinstance(effect, e.FindPatient) and self._listing)
+        if ends and lookup is not None:
             lookup.close()
         self._work.put(effect)
 
@@ -140,6 +144,11 @@ class Conductor:
         self._journal.say("effect-failed", kind=_kind(effect), problem=error.problem.code)
         if isinstance(effect, e.CheckBadge | e.CheckPin):
             self._inbox.put(e.SignInRefused(error.problem))
+        elif isinstance(effect, e.TellMatch):
+            # Said for the audit alone: nobody waits for it, and nothing is lost with it but that line.
+            return
+        elif isinstance(effect, e.ListVisits) and error.problem is not Problem.SESSION_GONE:
+            self._inbox.put(e.ListFailed(_list_problem(error)))
         elif isinstance(effect, e.Commit | e.CommitRefusal) and not isinstance(error, SessionGone):
             self._inbox.put(e.Failed(Problem.COMMIT_FAILED))
         else:
@@ -156,6 +165,10 @@ class Conductor:
                 self._sign_in(badge, pin)
             case e.FindPatient(identifier, typed):
                 self._find(identifier, typed)
+            case e.ListVisits():
+                self._list()
+            case e.TellMatch(match):
+                self._uplink.ask("match", session=str(self._require().session), match=match.value)
             case e.RecordConsent(consent):
                 self._record(consent)
             case e.OpenCamera(consent):
@@ -188,21 +201,33 @@ class Conductor:
         self._lookup = lookup
         self._uplink.watch(session)
         who = answer["operator"]
-        self._inbox.put(e.SignedIn(Practitioner(who["id"], who["name"], who["reference"]), session))
+        number = who["identifier"]
+        identifier = Identifier(number["system"], number["value"]) if number else None
+        operator = Practitioner(who["id"], who["name"], who["reference"], identifier)
+        self._inbox.put(e.SignedIn(operator, session))
 
     def _find(self, identifier: str, typed: bool) -> None:
+        answer = self._ask_lookup("find", LOOKUP_S, identifier=identifier, typed=typed)
+        found = tuple(patient_from_message(p) for p in answer["patients"])
+        self._inbox.put(e.PatientsFound(found))
+
+    def _list(self) -> None:
+        self._listing = True
+        try:
+            answer = self._ask_lookup("list", LIST_S)
+        finally:
+            self._listing = False
+        self._inbox.put(e.VisitsListed(list_from_message(answer)))
+
+    def _ask_lookup(self, op: str, timeout: float, **arguments: Any) -> Message:
         if self._lookup is None or not self._lookup.alive:
             # Its process died with an uploader that was restarted: the new one starts another.
             _, self._lookup = self._uplink.ask_for_socket(
                 "directory", timeout=SIGN_IN_S, session=str(self._require().session)
             )
-        answer = self._ask_lookup(self._lookup, identifier, typed)
-        found = tuple(patient_from_message(p) for p in answer["patients"])
-        self._inbox.put(e.PatientsFound(found))
-
-    def _ask_lookup(self, lookup: Caller, identifier: str, typed: bool) -> Message:
+        lookup = self._lookup
         try:
-            return lookup.ask("find", timeout=LOOKUP_S, identifier=identifier, typed=typed)
+            return lookup.ask(op, timeout=timeout, **arguments)
         except LinkError:
             # It may still wait for a slow server: the next question gets a process of its own.
             lookup.close()
@@ -337,6 +362,11 @@ class Conductor:
 def _thumbnail(review: Pixels) -> Pixels:
     step = max(1, max(review.shape[:2]) // THUMBNAIL)
     return review[::step, ::step].copy()
+
+
+def _list_problem(error: KioskError) -> Problem:
+    """A silent look-up process is told of as the list, which is what was asked for."""
+    return Problem.LIST_UNREACHABLE if error.problem is Problem.LOOKUP_UNREACHABLE else error.problem
 
 
 def _kind(effect: e.Effect) -> str:

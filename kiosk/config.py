@@ -192,6 +192,11 @@ class Fhir(_Section):
         strict=False,
         description="a list of identifier system URIs that wristbands carry, at least one",
     )
+    location: str | None = Field(
+        default=None,
+        pattern=r"^Location/[A-Za-z0-9.-]{1,64}$",
+        description='"Location/…", the reference of this place on the server; unset: no list of today',
+    )
     photo_system: Uri = Field(
         default="urn:lethe:photo",
         description="the identifier system URI for photographs (https://… or urn:…)",
@@ -241,6 +246,7 @@ class Timeouts(_Section):
     locked: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     sign_in: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     identify: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    today: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     confirm_patient: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     consent: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     body_site: Seconds | None = Field(default=None, description="seconds from 5 to 3600")

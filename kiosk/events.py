@@ -14,6 +14,7 @@ from kiosk.errors import Problem
 from kiosk.model import (
     BodySite,
     Consent,
+    Match,
     Patient,
     Photo,
     Practitioner,
@@ -23,6 +24,7 @@ from kiosk.model import (
     Signer,
     Stage,
     Stroke,
+    VisitList,
 )
 
 
@@ -64,6 +66,18 @@ class PinEntered(Event):
 
     def __repr__(self) -> str:
         return "PinEntered(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class ListTouched(Event):
+    """'Today's list.'"""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitChosen(Event):
+    """A line of today's list was touched. `patient`: the logical id."""
+
+    patient: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +278,20 @@ class PatientsFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VisitsListed(Event):
+    """Answer of the look-up: today's list."""
+
+    list: VisitList
+
+
+@dataclass(frozen=True, slots=True)
+class ListFailed(Event):
+    """Today's list is not to be had. It comes on its own, because a scan may be out meanwhile."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
 class Failed(Event):
     """An effect could not be carried out. `lasting`: show FAULT, not a hint."""
 
@@ -350,6 +378,18 @@ class FindPatient(Effect):
 
     identifier: str
     typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListVisits(Effect):
+    """Ask for today's list. A FindPatient that follows does not wait for its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellMatch(Effect):
+    """For the audit: a patient was confirmed who was found like this. Nobody waits for it."""
+
+    match: Match
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from kiosk.model import (
     Signer,
     Stage,
     Stroke,
+    VisitList,
 )
 
 
@@ -32,6 +33,7 @@ class State(Enum):
     LOCKED = "locked"
     SIGN_IN = "sign-in"
     IDENTIFY = "identify"
+    TODAY = "today"
     CONFIRM_PATIENT = "confirm-patient"
     CONSENT = "consent"
     BODY_SITE = "body-site"
@@ -54,13 +56,17 @@ class Question(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """What the workflow must know of the kiosk and its consent text. `name` is what people call it."""
+    """What the workflow must know of the kiosk and its consent text.
+
+    name: what people call it.  has_list: whether today's list can be asked for.
+    """
 
     id: str
     text_id: str
     text_version: str
     language: str
     name: str = ""
+    has_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ class Flow:
     badge_name: str = ""
     operator: Practitioner | None = None
     session: UUID | None = None
+    visits: VisitList | None = None
+    """Today's list, while it is on the screen: a change of state drops it."""
     patient: Patient | None = None
     choices: tuple[tuple[Purpose, bool], ...] = ()
     signer: Signer = Signer.PATIENT
@@ -105,6 +113,7 @@ SECONDS: Mapping[State, int] = {
     State.LOCKED: 120,
     State.SIGN_IN: 30,
     State.IDENTIFY: 90,
+    State.TODAY: 90,
     State.CONFIRM_PATIENT: 90,
     State.CONSENT: 300,
     State.BODY_SITE: 120,

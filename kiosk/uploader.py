@@ -30,8 +30,8 @@ from kiosk.errors import (
 )
 from kiosk.journal import Journal
 from kiosk.link import Answer, Message, Peer
-from kiosk.model import Decision, Practitioner, Stage
-from kiosk.questions import decision_of, text_of, uuid_of
+from kiosk.model import Decision, Match, Practitioner, Stage
+from kiosk.questions import decision_of, match_of, operator_to_message, text_of, uuid_of
 from kiosk.schedule import Attempt, Backoff
 from kiosk.seal import generate_into
 from kiosk.spool import Spool
@@ -186,6 +186,8 @@ class Uploader:
                 return await self._new_lookup(peer, uuid_of(message))
             case "resume":
                 return self._resume(peer, uuid_of(message), committed=message.get("committed") is True)
+            case "match":
+                return self._matched(uuid_of(message), match_of(message))
             case "commit":
                 return await self._committed(uuid_of(message), decision_of(message), message)
             case "end":
@@ -248,11 +250,21 @@ class Uploader:
         parts.journal.say("session-opened", session=session)
         ok = {
             "session": str(session),
-            "operator": {"id": operator.id, "name": operator.name, "reference": operator.reference},
+            "operator": operator_to_message(operator),
             "public_key": base64.b64encode(public.to_bytes()).decode(),
             "suite": parts.suite,
         }
         return Answer(ok, (descriptor,))
+
+    def _matched(self, session: UUID, match: Match) -> Mapping[str, Any]:
+        """The operator confirmed a patient; how that one was found is all that is known of it here."""
+        held = self._open.get(session)
+        if held is None:
+            raise SessionGone
+        self._parts.audit.append(
+            Action.PATIENT_CONFIRMED, session=session, operator=held.operator, outcome=match.value
+        )
+        return {}
 
     async def _new_lookup(self, peer: Peer, session: UUID) -> Answer:
         """A fresh look-up process for an open session whose first one is gone."""

@@ -18,6 +18,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -45,6 +46,7 @@ from kiosk.fhir.client import FhirClient
 from kiosk.fhir.codes import PURPOSES
 from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id
 from kiosk.fhir.photos import JPEG, photo_transaction
+from kiosk.fhir.practitioners import with_reference
 from kiosk.fhir.resources import Filing, validate
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
 from kiosk.report import consent_form_pdf
@@ -97,6 +99,7 @@ class FhirDestination:
 
     def deliver(self, session: Session, open_photo: OpenPhoto, progress: Progress) -> Receipt:
         """Deliver and prove one session; see Destination.deliver."""
+        session = replace(session, operator=with_reference(self._client, session.operator))
         form = self._form(session)
         progress(Stage.SENDING)
         consents = self._send_consent(session, form)

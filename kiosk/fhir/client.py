@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -131,13 +131,20 @@ class FhirClient:
 
     def search(self, resource_type: str, parameters: Mapping[str, str]) -> list[Resource]:
         """Search by POST; the first page's matches. Parameters that the server does not know are refused."""
+        found = (part(e, "resource") for e in objects(self.search_page(resource_type, parameters), "entry"))
+        return [r for r in found if r.get("resourceType") == resource_type]
+
+    def search_page(
+        self, resource_type: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]]
+    ) -> Resource:
+        """Search by POST; the first page as its Bundle, with what was included."""
         headers = {
             "Prefer": "handling=strict",
             # HAPI answers a repeated search from its cache, and so would not see what was just written.
             "Cache-Control": "no-cache",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        bundle = self._json(
+        return self._json(
             "POST",
             f"{self.base_url}/{resource_type}/_search",
             "Bundle",
@@ -145,8 +152,22 @@ class FhirClient:
             headers=headers,
             label=f"{resource_type}/_search",
         )
-        found = (part(entry, "resource") for entry in objects(bundle, "entry"))
-        return [r for r in found if r.get("resourceType") == resource_type]
+
+    def next_page(self, bundle: Resource) -> Resource | None:
+        """The page after this one; None where there is none. Raises NotProven where it is on another server.
+
+        A server may put the parameters of the search into this address: never follow one that was asked with
+        an identifier.
+        """
+        links = [link.get("url") for link in objects(bundle, "link") if link.get("relation") == "next"]
+        if not links:
+            return None
+        url = links[0]
+        # HAPI puts the query right behind the base.
+        at_base = isinstance(url, str) and url.startswith(f"{self.base_url}?")
+        if not isinstance(url, str) or not (at_base and _RELATIVE.fullmatch(url[len(self.base_url) :])):
+            url = self._below_base(url if isinstance(url, str) else "", "next page")
+        return self._json("GET", url, "Bundle", label="next page")
 
     def transaction(self, body: bytes | bytearray) -> Resource:
         """POST a transaction Bundle, given as JSON in UTF-8; the response Bundle, entries unchecked."""
@@ -180,7 +201,7 @@ class FhirClient:
             raise NotProven("GET Binary: more bytes than were sent")
         return data
 
-    def _below_base(self, url: str) -> str:
+    def _below_base(self, url: str, what: str = "Binary") -> str:
         relative = url[len(self.base_url) + 1 :] if url.startswith(f"{self.base_url}/") else url
         lowered = relative.lower()
         if (
@@ -190,7 +211,7 @@ class FhirClient:
             or "%2e" in lowered
             or "%2f" in lowered
         ):
-            raise NotProven("GET Binary: the attachment's url does not lead to this server")
+            raise NotProven(f"GET {what}: the url does not lead to this server")
         return f"{self.base_url}/{relative}"
 
     def _json(
@@ -295,5 +316,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _form(parameters: Mapping[str, str]) -> bytes:
+def _form(parameters: Mapping[str, str] | Sequence[tuple[str, str]]) -> bytes:
     return urlencode(parameters).encode()

@@ -31,6 +31,7 @@ from kiosk.fhir.resources import (
     transaction,
     unsearched_create,
     validate,
+    visit_context,
 )
 from kiosk.model import Photo, Session
 
@@ -73,6 +74,7 @@ def photo_part(session: Session, filing: Filing, photo: Photo, sha1: str, consen
             "securityLabel": [concept(codes.NORMAL)],
             "content": [{"attachment": attachment, "format": codes.MIME_TYPE_SUFFICIENT.to_fhir()}],
             "context": {
+                **visit_context(session),
                 "period": {"start": taken, "end": taken},
                 "related": [{"reference": reference} for reference in consents],
             },

@@ -148,7 +148,12 @@ class Ui:
         self.app = App(
             display=self.display,
             station=Station(
-                settings.station.id, ENGLISH.id, ENGLISH.version, ENGLISH.language, settings.station.name
+                settings.station.id,
+                ENGLISH.id,
+                ENGLISH.version,
+                ENGLISH.language,
+                settings.station.name,
+                has_list=settings.fhir.location is not None,
             ),
             settings=UiSettings(_seconds(settings), settings.station.demo, spool.in_ram),
             perform=conductor.perform,

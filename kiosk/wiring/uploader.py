@@ -24,6 +24,8 @@ from kiosk.wiring.spool import group_id, open_spool
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
 """No clock that shows less can be right: this code is younger."""
+QUICK_S = 6.0
+"""Seconds for one answer about visits: scanning works without them."""
 KEYS_NAME = "keys"
 """The key file's name in the service manager's descriptor store."""
 
@@ -172,22 +174,37 @@ def run_lookup(settings: Settings, fd: int, parent: int) -> int:
     """One look-up process."""
     from kiosk import lookup
     from kiosk.fhir.directory import PatientDirectory
+    from kiosk.fhir.visits import Visits
+    from kiosk.model import Match, Patient
 
     die_with_parent(parent)
     quiet_tracebacks()
-    with _client(settings) as client:
-        lookup.run(fd, PatientDirectory(client, settings.fhir.patient_systems).find)
+    fhir = settings.fhir
+    with _client(settings) as client, _client(settings, most_s=QUICK_S) as quick:
+        directory = PatientDirectory(client, fhir.patient_systems)
+        visits = Visits(quick, fhir.patient_systems, fhir.location) if fhir.location else None
+
+        def find(identifier: str, match: Match) -> tuple[Patient, ...]:
+            found = directory.find(identifier, match)
+            return found if visits is None or len(found) != 1 else (visits.placed(found[0]),)
+
+        lookup.run(fd, find, visits.today if visits else None)
     return 0
 
 
-def _client(settings: Settings) -> Any:
+def _client(settings: Settings, *, most_s: float | None = None) -> Any:
+    """`most_s`: seconds for one answer, where somebody waits who can also do without."""
     from kiosk.fhir.client import BasicAuth, FhirClient
 
     fhir = settings.fhir
     auth = None
     if fhir.auth == "basic" and fhir.user and fhir.password_file:
         auth = BasicAuth(fhir.user, _secret(Path(fhir.password_file)))
-    return FhirClient(fhir.url, auth=auth, timeout=(fhir.connect_s, fhir.read_s), ca_file=fhir.ca_file)
+    timeout = (fhir.connect_s, fhir.read_s)
+    if most_s is None:
+        return FhirClient(fhir.url, auth=auth, timeout=timeout, ca_file=fhir.ca_file)
+    short = (min(timeout[0], most_s), min(timeout[1], most_s))
+    return FhirClient(fhir.url, auth=auth, timeout=short, deadline=most_s, ca_file=fhir.ca_file)
 
 
 def _secret(path: Path) -> str:
