@@ -38,9 +38,10 @@ def held_identifier(resource: Resource, system: str, value: str) -> Identifier |
     wanted = value.replace(" ", "").casefold()
     for one in objects(resource, "identifier"):
         held = one.get("value")
-        if one.get("system") == system and isinstance(held, str):
-            if held.replace(" ", "").casefold() == wanted:
-                return Identifier(system, held)
+        if not isinstance(held, str) or one.get("system") != system:
+            continue
+        if held.replace(" ", "").casefold() == wanted:
+            return Identifier(system, held)
     return None
 
 

@@ -237,5 +237,6 @@ COMMON: dict[str, e.Event] = {
     "light": e.LightToggled(),
     "change-site": e.ChangeSiteTouched(),
     "sign-in": e.SignInTouched(),
+    "list": e.ListTouched(),
 }
 """Keys that mean the same event on every screen."""
