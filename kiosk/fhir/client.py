@@ -40,6 +40,7 @@ JSON_LIMIT = 16 * 1024 * 1024
 CHUNK = 64 * 1024
 
 _PAGES = ("text/html", "application/xhtml+xml")
+_QUERY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%|]{0,4096}")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,512}")
 
 
@@ -162,12 +163,12 @@ class FhirClient:
         links = [link.get("url") for link in objects(bundle, "link") if link.get("relation") == "next"]
         if not links:
             return None
-        url = links[0]
+        path, _, query = links[0].partition("?") if isinstance(links[0], str) else ("", "", "")
         # HAPI puts the query right behind the base.
-        at_base = isinstance(url, str) and url.startswith(f"{self.base_url}?")
-        if not isinstance(url, str) or not (at_base and _RELATIVE.fullmatch(url[len(self.base_url) :])):
-            url = self._below_base(url if isinstance(url, str) else "", "next page")
-        return self._json("GET", url, "Bundle", label="next page")
+        url = path if path == self.base_url else self._below_base(path, "next page")
+        if not _QUERY.fullmatch(query):
+            raise NotProven("GET next page: the url does not lead to this server")
+        return self._json("GET", f"{url}?{query}" if query else url, "Bundle", label="next page")
 
     def transaction(self, body: bytes | bytearray) -> Resource:
         """POST a transaction Bundle, given as JSON in UTF-8; the response Bundle, entries unchecked."""

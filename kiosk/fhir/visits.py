@@ -134,12 +134,13 @@ class Visits:
         answered = 0
         for kind, statuses, more in (("Appointment", BOOKED, booked), ("Encounter", PRESENT, [])):
             try:
-                found, longer = self._search(kind, [("status", ",".join(statuses)), *more])
-            except (Rejected, NotLetIn, NotProven) as e:
+                first = self._search(kind, [("status", ",".join(statuses)), *more])
+            except (Rejected, NotLetIn) as e:
                 # One that it does not have, or does not let us see.
                 half = e
                 continue
             answered += 1
+            found, longer = self._followed(first)
             cut = cut or longer
             for resource in found:
                 if resource.get("resourceType") == "Patient" and is_id(resource.get("id")):
@@ -154,20 +155,27 @@ class Visits:
         visits, lost = self._visits(entries, patients)
         return VisitList(tuple(visits[:MOST]), cut or lost or len(visits) > MOST)
 
-    def _search(self, kind: str, parameters: Sequence[tuple[str, str]]) -> tuple[list[Resource], bool]:
-        """What is found here, with the patients where the server includes them, and whether it was cut."""
+    def _search(self, kind: str, parameters: Sequence[tuple[str, str]]) -> Resource:
+        """The first page of what is found here, with the patients where the server includes them."""
         asked = [("location", self._location), *parameters, ("_count", str(PAGE))]
         self._check_time()
         try:
-            page = self._client.search_page(kind, [*asked, ("_include", f"{kind}:patient")])
+            return self._client.search_page(kind, [*asked, ("_include", f"{kind}:patient")])
         except Rejected:
             self._check_time()
-            page = self._client.search_page(kind, asked)
+            return self._client.search_page(kind, asked)
+
+    def _followed(self, page: Resource) -> tuple[list[Resource], bool]:
+        """Everything on this page and those after it, and whether there would have been more."""
         found: list[Resource] = []
         for _ in range(PAGES_MOST):
             found += [part(entry, "resource") for entry in objects(page, "entry")]
             self._check_time()
-            further = self._client.next_page(page)
+            try:
+                further = self._client.next_page(page)
+            except NotProven:
+                # It leads to another server: not followed.
+                return found, True
             if further is None:
                 return found, False
             page = further
