@@ -39,7 +39,7 @@ SHEET = (
     ("locked", "Locked"),
     ("sign-in", "Sign in: the badge"),
     ("pin", "Sign in: the PIN"),
-    ("identify", "Which patient"),
+    ("identify-list", "Which patient"),
     ("today", "Today's list"),
     ("confirm-patient", "The right patient?"),
     ("confirm-patient-merged", "A number that was merged"),

@@ -402,13 +402,19 @@ def test_merged_into_a_closed_record() -> None:
     assert raised.value.problem is Problem.PATIENT_INACTIVE
 
 
-def test_the_record_that_is_left_may_carry_the_old_number_too() -> None:
+@pytest.mark.parametrize("merged_first", [True, False])
+def test_the_record_that_is_left_may_carry_the_old_number_too(merged_first: bool) -> None:
     both = [
         {"system": NHS_NUMBER, "value": "number-of-a", "use": "old"},
         {"system": NHS_NUMBER, "value": "number-of-b"},
     ]
     survivor = {**record("b"), "identifier": both}
-    (patient,) = merged(record("a", "Patient/b"), survivor)
+    old = record("a", "Patient/b")
+    with (
+        DemoFhirServer(patients=[old, survivor] if merged_first else [survivor, old]) as server,
+        FhirClient(server.base_url, timeout=(1.0, 2.0)) as client,
+    ):
+        (patient,) = PatientDirectory(client, SYSTEMS).find("number-of-a", Match.WRISTBAND)
     assert patient.identifier.value == "number-of-b"
     assert patient.merged_from == Identifier(NHS_NUMBER, "number-of-a")
 

@@ -302,6 +302,13 @@ def test_the_visit_of_a_listed_patient(visits: list[Any], expected: str | None) 
         assert [v.patient.encounter for v in here.today().visits] == [expected]
 
 
+def test_the_visit_of_a_record_that_was_merged_is_not_the_new_ones() -> None:
+    old = patient("old", link=[{"type": "replaced-by", "other": {"reference": "Patient/new"}}])
+    with asking(encounter("e1", "old"), patients=[old, patient("new")]) as (_, here):
+        (visit,) = here.today().visits
+    assert (visit.patient.id, visit.patient.encounter, visit.here) == ("new", None, True)
+
+
 @pytest.mark.parametrize("fault", ["status 500", "status 403", "login-page", "drop-before", "delay 3"])
 def test_without_an_answer_there_is_no_visit_and_no_error(fault: str) -> None:
     with asking(encounter("e1", "p"), patients=[patient("p")]) as (server, here):
