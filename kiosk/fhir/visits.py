@@ -140,7 +140,7 @@ class Visits:
                 half = e
                 continue
             answered += 1
-            found, longer = self._followed(first)
+            found, longer = self._followed(kind, first)
             cut = cut or longer
             for resource in found:
                 if resource.get("resourceType") == "Patient" and is_id(resource.get("id")):
@@ -165,7 +165,7 @@ class Visits:
             self._check_time()
             return self._client.search_page(kind, asked)
 
-    def _followed(self, page: Resource) -> tuple[list[Resource], bool]:
+    def _followed(self, kind: str, page: Resource) -> tuple[list[Resource], bool]:
         """Everything on this page and those after it, and whether there would have been more."""
         found: list[Resource] = []
         for _ in range(PAGES_MOST):
@@ -177,7 +177,9 @@ class Visits:
                 # It leads to another server: not followed.
                 return found, True
             if further is None:
-                return found, False
+                # A full page without a next one may be the end, or a server that does not page.
+                matches = sum(r.get("resourceType") == kind for r in found)
+                return found, matches > 0 and matches % PAGE == 0 and matches != page.get("total")
             page = further
         return found, True
 

@@ -486,6 +486,10 @@ def test_answers_are_valid_r4_by_a_library_that_is_not_ours(server: DemoFhirServ
     Bundle.model_validate(call(server, "POST", "/fhir", photo()).json)
     found = Bundle.model_validate(call(server, "GET", "/fhir/Patient?_count=2").json)
     assert len(found.entry or ()) == 2
+    for kind, count in (("Appointment", 7), ("Encounter", 2), ("Location", 2), ("Practitioner", 1)):
+        included = f"?_include={kind}:patient" if kind in ("Appointment", "Encounter") else ""
+        visits = Bundle.model_validate(call(server, "GET", f"/fhir/{kind}{included}").json)
+        assert visits.total == count
     OperationOutcome.model_validate(call(server, "GET", "/fhir/Patient/x").json)
 
 

@@ -431,6 +431,26 @@ def test_a_page_that_fails_is_a_list_that_fails() -> None:
             assert raised.value.problem is problem
 
 
+@pytest.mark.parametrize(
+    ("count", "total", "cut"),
+    [(PAGE, None, True), (PAGE, PAGE, False), (PAGE, PAGE + 5, True), (PAGE - 1, None, False)],
+)
+def test_a_server_that_does_not_page_may_have_more(count: int, total: int | None, cut: bool) -> None:
+    """As @medplum/fhir-router does: a full page, and no word of the next."""
+    many = [f"p{n:03}" for n in range(count)]
+    visits = [appointment(f"a-{id}", id, at(8)) for id in many]
+    with asking(*visits, patients=[patient(id) for id in many]) as (_, here):
+        search_page = here._client.search_page
+
+        def unpaged(kind: str, parameters: Any) -> Any:
+            page = {k: v for k, v in search_page(kind, parameters).items() if k not in ("link", "total")}
+            return page if total is None or kind != "Appointment" else {**page, "total": total}
+
+        here._client.search_page = unpaged  # type: ignore[method-assign]
+        found = here.today()
+        assert (len(found.visits), found.cut) == (count, cut)
+
+
 def test_a_next_page_right_behind_the_base_is_followed() -> None:
     with asking(appointment("a", "p", at(9)), patients=[patient("p")]) as (server, here):
         page = {"link": [{"relation": "next", "url": f"{server.base_url}?_getpages=1&_count=5"}]}
