@@ -1,6 +1,6 @@
 # Lethe. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint screens bench docs lock clean
+.PHONY: help demo test attack lint screens bench docs lock clean
 PY := .venv/bin/python
 export PYGAME_HIDE_SUPPORT_PROMPT := 1
 
@@ -14,6 +14,9 @@ test: .venv/.ready-tests ## install what is needed, then run every check and eve
 	$(MAKE) --no-print-directory lint
 	@echo "== The tests: some minutes; the stories on real processes are slow and come one by one."
 	PYTHONWARNINGS=error $(PY) -m pytest -n 4 --dist worksteal $(ARGS)
+
+attack: .venv/.ready-tests ## kill, tamper, pry and fuzz: what shows the promises under attack (minutes; ARGS=-k crash: one part)
+	PYTHONWARNINGS=error $(PY) -m pytest -n 4 --dist worksteal tests/attack $(ARGS)
 
 lint: .venv/.ready-dev ## formatting, lint and types only
 	$(PY) -m ruff format --check .
@@ -29,7 +32,7 @@ bench: .venv/.ready-demo ## measure, as ratios to a reference in the same run (A
 docs: .venv/.ready-demo ## draw docs/workflow.md from the state table
 	$(PY) -m kiosk.workflow.drawing > docs/workflow.md
 
-lock: .venv/.ready-dev ## write constraints.txt from what is installed now
+lock: .venv/.ready-tests ## write constraints.txt from what is installed now
 	$(PY) -m pip freeze --exclude-editable > constraints.txt
 
 clean: ## remove what was installed and built
@@ -41,5 +44,5 @@ clean: ## remove what was installed and built
 .venv/.ready-dev: .venv/.ready-demo
 	scripts/setup.sh dev
 
-.venv/.ready-tests: .venv/.ready-dev
+.venv/.ready-tests: .venv/.ready-dev tests/peers/fhir_server/package-lock.json tests/peers/oauth/package-lock.json
 	scripts/setup.sh tests

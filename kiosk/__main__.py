@@ -1,4 +1,4 @@
-"""The command `kiosk`: ui | uploader | demo | config check | doctor | staff pin. It wires parts together.
+"""The command `kiosk`, and all its sub-commands. The place that wires parts together.
 
 Imports are local to each command: the ui must never load what only the uploader needs, and a delivery
 process must start fast.
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     uploader.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     uploader.add_argument("--deliver", type=UUID, metavar="SESSION", help=argparse.SUPPRESS)
     uploader.add_argument("--key-fd", type=int, help=argparse.SUPPRESS)
+    uploader.add_argument("--head", help=argparse.SUPPRESS)
     uploader.add_argument("--directory", type=int, metavar="FD", help=argparse.SUPPRESS)
     uploader.set_defaults(run=_uploader)
 
@@ -77,6 +78,27 @@ def _parser() -> argparse.ArgumentParser:
     _config(doctor)
     doctor.set_defaults(run=_doctor)
 
+    fhir = commands.add_parser("fhir", help="the record server").add_subparsers(required=True)
+    jwks = fhir.add_parser("jwks", help="print the public key of [fhir] key_file, to be registered (JWKS)")
+    _config(jwks)
+    jwks.set_defaults(run=_fhir_jwks)
+
+    audit = commands.add_parser("audit", help="the audit log").add_subparsers(required=True)
+    verify = audit.add_parser("verify", help="find every change, removal and cut of an audit log")
+    verify.add_argument(
+        "file", type=Path, help="audit.jsonl, or what a collector made of it: one boot's entries"
+    )
+    verify.add_argument(
+        *("--anchors", "--anchor"),
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="a Bundle of AuditEvents from the record server, one AuditEvent, or lines of them or of heads",
+    )
+    verify.set_defaults(run=_audit_verify)
+
     staff = commands.add_parser("staff", help="who may sign in").add_subparsers(required=True)
     pin = staff.add_parser("pin", help="read a PIN and print its hash for the staff file")
     pin.set_defaults(run=_staff_pin)
@@ -88,6 +110,10 @@ def _config(parser: argparse.ArgumentParser) -> None:
 
 
 def _ui(arguments: argparse.Namespace) -> int:
+    from kiosk.process import harden
+
+    # Before anything else is loaded or read: each exec undoes it.
+    harden()
     from kiosk import config
     from kiosk.wiring import ui
 
@@ -99,15 +125,18 @@ def _ui(arguments: argparse.Namespace) -> int:
 
 
 def _uploader(arguments: argparse.Namespace) -> int:
-    from kiosk import config
     from kiosk.process import harden
+
+    # Before anything else: a key waits in the socket of a delivery process.
+    harden()
+    from kiosk import config
     from kiosk.wiring import uploader
 
-    # Before anything else: a key waits in the pipe of a delivery process.
-    harden()
     settings = config.load(arguments.config)
     if arguments.deliver is not None:
-        return uploader.run_delivery(settings, arguments.deliver, arguments.key_fd, arguments.parent)
+        return uploader.run_delivery(
+            settings, arguments.deliver, arguments.key_fd, arguments.parent, arguments.head
+        )
     if arguments.directory is not None:
         return uploader.run_lookup(settings, arguments.directory, arguments.parent)
     return uploader.run(settings, arguments.config, arguments.parent)
@@ -129,8 +158,10 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _config_check(arguments: argparse.Namespace) -> int:
     from kiosk import config
+    from kiosk.wiring.record import secrets_here
 
-    config.load(arguments.file)
+    if complaints := secrets_here(config.load(arguments.file).fhir):
+        raise ConfigError(complaints)
     sys.stdout.write(f"{arguments.file}: good\n")
     return 0
 
@@ -143,6 +174,23 @@ def _doctor(arguments: argparse.Namespace) -> int:
     findings = doctor.examine(config.load(arguments.config), machine)
     sys.stdout.write(doctor.report(findings))
     return 1 if any(f.status is doctor.Status.BAD for f in findings) else 0
+
+
+def _fhir_jwks(arguments: argparse.Namespace) -> int:
+    import json
+
+    from kiosk import config
+    from kiosk.wiring.record import signing_key
+
+    jwks = signing_key(config.load(arguments.config).fhir).jwks()
+    sys.stdout.write(json.dumps(jwks, indent=2) + "\n")
+    return 0
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    from kiosk import audit_check
+
+    return audit_check.run(arguments.file, arguments.anchors, sys.stdout.write)
 
 
 def _staff_pin(arguments: argparse.Namespace) -> int:

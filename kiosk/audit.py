@@ -2,10 +2,10 @@
 
 An entry is one line of canonical JSON (sorted keys, no white space, ASCII). `prev` is the SHA-256 of the
 entry before it, `hash` is the SHA-256 of the line without `hash`. A change, a removal or a reorder breaks
-the chain; a cut at the end shows against a head that is known from elsewhere.
+the chain; a cut at the end shows against a head that is known from elsewhere (heads.py).
 
 Every field is a number, a UUID or a short code that a strict pattern allows, so no name or identifier of
-a patient fits in.
+a patient fits in. Reading is as strict as writing: a line that `append` would not make is no entry.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from time import monotonic
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from kiosk.errors import KioskError
 
-_VERSION = 1
+_VERSION = 2
 _KEPT = 10_000
-_COUNT_MAX = 1_000_000
+COUNT_MAX = 1_000_000
 _STATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OPERATOR = re.compile(r"(?!.*\d{8})[A-Za-z][A-Za-z0-9._-]{0,31}")
 _OUTCOME = re.compile(r"(?!.*\d{8})[a-z][a-z0-9-]{0,39}")
 _HASH = re.compile("[0-9a-f]{64}")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WALL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
+_KEY_BYTES = 32
 
 
 class Action(Enum):
@@ -45,6 +48,9 @@ class Action(Enum):
     SESSION_DESTROYED = "session-destroyed"
     CONSENT_DENIED = "consent-denied"
     CONSENT_WITHDRAWN = "consent-withdrawn"
+    RECEIPT_ASKED = "receipt-asked"
+    WITHDRAWN_BY_RECEIPT = "withdrawn-by-receipt"
+    WRONG_PATIENT = "wrong-patient"
     COMMITTED = "committed"
     DELIVERED = "delivered"
     PARKED = "parked"
@@ -53,6 +59,10 @@ class Action(Enum):
     UI_RESTARTED = "ui-restarted"
     UPLOADER_RESTARTED = "uploader-restarted"
     SPOOL_JUNK = "spool-junk"
+    SYSLOG_DROPPED = "syslog-dropped"
+
+
+_ACTIONS = frozenset(action.value for action in Action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,12 @@ class AuditLog:
         with self._mutex:
             return list(self._lines)
 
+    def start(self, public_key: bytes, *, outcome: str = "ok") -> bytes:
+        """Add the STARTED entry: heads are signed with this Ed25519 key (32 bytes) from here on."""
+        if not isinstance(public_key, bytes) or len(public_key) != _KEY_BYTES:
+            raise KioskError(f"audit: a public key has {_KEY_BYTES} bytes")
+        return self._add(Action.STARTED, None, None, outcome, 0, {"key": public_key.hex()})
+
     def append(
         self,
         action: Action,
@@ -122,12 +138,26 @@ class AuditLog:
 
         The entry is kept before the sink is called; what the sink raises is passed on.
         """
+        if action is Action.STARTED:
+            raise KioskError("audit: STARTED carries a key: use start")
+        return self._add(action, session, operator, outcome, count, {})
+
+    def _add(
+        self,
+        action: Action,
+        session: UUID | None,
+        operator: str | None,
+        outcome: str,
+        count: int,
+        more: dict[str, str],
+    ) -> bytes:
         if not isinstance(action, Action) or not (session is None or isinstance(session, UUID)):
             raise KioskError("audit: action and session are an Action and a UUID")
-        if type(count) is not int or not 0 <= count <= _COUNT_MAX:
-            raise KioskError(f"audit: count is 0 to {_COUNT_MAX}")
+        if type(count) is not int or not 0 <= count <= COUNT_MAX:
+            raise KioskError(f"audit: count is 0 to {COUNT_MAX}")
         facts: dict[str, Any] = {
             "v": _VERSION,
+            "id": str(uuid4()),
             "station": self._station,
             "boot": str(self._boot),
             "action": action.value,
@@ -135,6 +165,7 @@ class AuditLog:
             "operator": None if operator is None else _code("operator", operator, _OPERATOR),
             "outcome": _code("outcome", outcome, _OUTCOME),
             "count": count,
+            **more,
         }
         with self._mutex:
             facts["seq"] = self._head.seq + 1
@@ -152,60 +183,131 @@ class AuditLog:
         return line
 
 
-def verify(lines: Iterable[bytes], *, anchors: Iterable[Head] = (), start: Head = GENESIS) -> list[str]:
-    """Return every fault of a chain: changed, removed, reordered, cut short. Empty: none.
+@dataclass(slots=True)
+class Survey:
+    """What a chain says of itself. Empty `faults`: every entry is the one that was written, in its order."""
+
+    faults: list[str] = field(default_factory=list)
+    entries: int = 0
+    station: str = ""
+    boot: str = ""
+    head: Head = GENESIS
+    """Of the last entry."""
+    hashes: dict[int, str] = field(default_factory=dict)
+    """By number of the entry."""
+    keys: dict[int, str] = field(default_factory=dict)
+    """The public keys (hex) that STARTED entries carry, by number of the entry."""
+    anchored: int = 0
+    """Deliveries that the log says were anchored."""
+    first: str = ""
+    last: str = ""
+    """Wall time of the first and the last entry, UTC."""
+
+    def missing(self, anchor: Head) -> str | None:
+        """Why the chain is not the one that `anchor` was taken from; None where it is."""
+        if anchor.seq not in self.hashes:
+            where = "cut short before" if anchor.seq > self.head.seq else "without"
+            return f"the chain is {where} entry {anchor.seq}, which is anchored"
+        if self.hashes[anchor.seq] != anchor.hash:
+            return f"entry {anchor.seq} is not the one that is anchored"
+        return None
+
+
+def survey(lines: Iterable[bytes], *, start: Head = GENESIS) -> Survey:
+    """Read a chain (lines without their ends) and note every change, removal and reorder in it.
 
     start: the head before the first line, where older lines were dropped.
-    anchors: heads that are known from elsewhere; each must be in the chain.
     """
-    faults: list[str] = []
-    hashes = {start.seq: start.hash}
-    before = start
-    origin: tuple[Any, Any] | None = None
+    seen = Survey(head=start, hashes={start.seq: start.hash})
     for number, line in enumerate(lines, 1):
-        entry = _parse(line)
+        entry = parse(line)
         if entry is None:
-            faults.append(f"line {number}: not an entry")
+            seen.faults.append(f"line {number}: not an entry")
             continue
         seq, digest = entry["seq"], entry["hash"]
         if digest != _digest(entry):
-            faults.append(f"line {number}: changed")
-        if seq != before.seq + 1:
-            faults.append(f"line {number}: entry {seq} follows entry {before.seq}")
-        elif entry["prev"] != before.hash:
-            faults.append(f"line {number}: does not follow from entry {before.seq}")
-        if origin not in (None, (entry["station"], entry["boot"])):
-            faults.append(f"line {number}: of another station or boot")
-        origin = (entry["station"], entry["boot"])
-        before = Head(seq, digest)
-        hashes[seq] = digest
-    for anchor in anchors:
-        if anchor.seq not in hashes:
-            where = "cut short before" if anchor.seq > before.seq else "without"
-            faults.append(f"the chain is {where} entry {anchor.seq}, which is anchored")
-        elif hashes[anchor.seq] != anchor.hash:
-            faults.append(f"entry {anchor.seq} is not the one that is anchored")
-    return faults
+            seen.faults.append(f"line {number}: changed")
+        if seq != seen.head.seq + 1:
+            seen.faults.append(f"line {number}: entry {seq} follows entry {seen.head.seq}")
+        elif entry["prev"] != seen.head.hash:
+            seen.faults.append(f"line {number}: does not follow from entry {seen.head.seq}")
+        if seen.entries and (seen.station, seen.boot) != (entry["station"], entry["boot"]):
+            seen.faults.append(f"line {number}: of another station or boot")
+        seen.first = seen.first or entry["wall"]
+        seen.station, seen.boot, seen.last = entry["station"], entry["boot"], entry["wall"]
+        seen.entries += 1
+        seen.head = Head(seq, digest)
+        seen.hashes[seq] = digest
+        if "key" in entry:
+            seen.keys[seq] = entry["key"]
+        seen.anchored += entry["action"] == Action.DELIVERED.value and entry["outcome"] == "ok"
+    return seen
+
+
+def verify(lines: Iterable[bytes], *, anchors: Iterable[Head] = (), start: Head = GENESIS) -> list[str]:
+    """Return every fault of a chain: changed, removed, reordered, cut short. Empty: none.
+
+    anchors: heads that are known from elsewhere; each must be in the chain.  start: see `survey`.
+    """
+    seen = survey(lines, start=start)
+    return seen.faults + [fault for anchor in anchors if (fault := seen.missing(anchor))]
 
 
 def head_of(lines: Iterable[bytes]) -> Head:
     """Where a chain ends: the head to go on from after a restart. Lines that are no entries do not count."""
-    entries = [entry for entry in map(_parse, lines) if entry is not None]
+    entries = [entry for entry in map(parse, lines) if entry is not None]
     return Head(entries[-1]["seq"], entries[-1]["hash"]) if entries else GENESIS
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return an entry that is canonical and has every field in its type, else None."""
+def sessions_with(lines: Iterable[bytes], action: Action) -> frozenset[UUID]:
+    """The sessions that have an entry of this action."""
+    entries = [entry for entry in map(parse, lines) if entry is not None]
+    return frozenset(UUID(e["session"]) for e in entries if e["action"] == action.value and e["session"])
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """Return an entry that is canonical and has every field in its form and none besides, else None."""
     try:
         entry = json.loads(line.decode("ascii"))
     except (ValueError, RecursionError):
         return None
-    kinds = {"seq": int, "prev": str, "hash": str, "station": str, "boot": str, "action": str}
-    if not isinstance(entry, dict) or any(type(entry.get(key)) is not kind for key, kind in kinds.items()):
+    if not isinstance(entry, dict):
         return None
-    if not (_HASH.fullmatch(entry["hash"]) and _HASH.fullmatch(entry["prev"])):
+    forms = {**_FORMS, "key": _is(_HASH)} if entry.get("action") == Action.STARTED.value else _FORMS
+    if entry.keys() != forms.keys() or not all(form(entry[name]) for name, form in forms.items()):
         return None
     return entry if _canonical(entry) == line else None
+
+
+def _is(pattern: re.Pattern[str], *, or_none: bool = False) -> Callable[[Any], bool]:
+    def form(value: Any) -> bool:
+        return bool(pattern.fullmatch(value)) if isinstance(value, str) else or_none and value is None
+
+    return form
+
+
+def _whole(most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and 0 <= value <= most
+
+
+_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "v": lambda value: type(value) is int and value == _VERSION,
+    "id": _is(_UUID),
+    "station": _is(_STATION),
+    "boot": _is(_UUID),
+    "seq": _whole(2**53),
+    "prev": _is(_HASH),
+    "hash": _is(_HASH),
+    "wall": _is(_WALL),
+    "wall_trusted": lambda value: type(value) is bool,
+    "clock_ms": _whole(2**53),
+    "action": lambda value: isinstance(value, str) and value in _ACTIONS,
+    "session": _is(_UUID, or_none=True),
+    "operator": _is(_OPERATOR, or_none=True),
+    "outcome": _is(_OUTCOME),
+    "count": _whole(COUNT_MAX),
+}
+"""The form of every field of an entry."""
 
 
 def _digest(entry: dict[str, Any]) -> str:
@@ -216,8 +318,8 @@ def _canonical(facts: dict[str, Any]) -> bytes:
     return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def _code(field: str, value: str, pattern: re.Pattern[str]) -> str:
+def _code(name: str, value: str, pattern: re.Pattern[str]) -> str:
     """Return the value where it is a code. Never repeats what was refused."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise KioskError(f"audit: {field} is not a code")
+        raise KioskError(f"audit: {name} is not a code")
     return value

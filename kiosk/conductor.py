@@ -31,7 +31,7 @@ from kiosk.errors import (
 from kiosk.journal import Journal
 from kiosk.link import Caller, Message
 from kiosk.lookup import list_from_message, patient_from_message
-from kiosk.model import Consent, Identifier, Photo, Practitioner, Session, Verdict
+from kiosk.model import Consent, Correction, Filed, Identifier, Photo, Practitioner, Session, Verdict
 from kiosk.seal import Cipher, Kind, PublicKey, SealHeader, choose_suite, seal_parts
 from kiosk.spool import Outbox
 from kiosk.uplink import Inbox, Uplink
@@ -129,16 +129,24 @@ class Conductor:
     # --- the worker -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (effect := self._work.get()) is not None:
-            try:
-                self._carry_out(effect)
-            except SignInError as error:
-                self._inbox.put(e.SignInRefused(error.problem, error.tries_left))
-            except KioskError as error:
-                if isinstance(effect, e.Wipe):
-                    # A wipe that cannot be done is done by the end of this process.
-                    raise
-                self._fail(effect, error)
+        while self._do_next():
+            continue
+
+    def _do_next(self) -> bool:
+        """Carry out one effect. A call of its own: an effect that waits for the next one holds a patient."""
+        effect = self._work.get()
+        if effect is None:
+            return False
+        try:
+            self._carry_out(effect)
+        except SignInError as error:
+            self._inbox.put(e.SignInRefused(error.problem, error.tries_left))
+        except KioskError as error:
+            if isinstance(effect, e.Wipe):
+                # A wipe that cannot be done is done by the end of this process.
+                raise
+            self._fail(effect, error)
+        return True
 
     def _fail(self, effect: e.Effect, error: KioskError) -> None:
         self._journal.say("effect-failed", kind=_kind(effect), problem=error.problem.code)
@@ -149,7 +157,9 @@ class Conductor:
             return
         elif isinstance(effect, e.ListVisits) and error.problem is not Problem.SESSION_GONE:
             self._inbox.put(e.ListFailed(_list_problem(error)))
-        elif isinstance(effect, e.Commit | e.CommitRefusal) and not isinstance(error, SessionGone):
+        elif isinstance(effect, e.Commit | e.CommitRefusal | e.CommitCorrection) and not isinstance(
+            error, SessionGone
+        ):
             self._inbox.put(e.Failed(Problem.COMMIT_FAILED))
         else:
             # What the uploader says comes as a plain KioskError with its problem.
@@ -169,6 +179,10 @@ class Conductor:
                 self._list()
             case e.TellMatch(match):
                 self._uplink.ask("match", session=str(self._require().session), match=match.value)
+            case e.FindReceipt(receipt):
+                self._find_receipt(receipt)
+            case e.CommitCorrection(correction):
+                self._commit_correction(correction)
             case e.RecordConsent(consent):
                 self._record(consent)
             case e.OpenCamera(consent):
@@ -219,6 +233,15 @@ class Conductor:
             self._listing = False
         self._inbox.put(e.VisitsListed(list_from_message(answer)))
 
+    def _find_receipt(self, receipt: str) -> None:
+        self._uplink.ask("receipt", session=str(self._require().session), receipt=receipt)
+        answer = self._ask_lookup("find-receipt", LOOKUP_S, receipt=receipt)
+        try:
+            filed = Filed.from_json(answer["filed"])
+        except ValueError:
+            raise KioskError("not what is filed", problem=Problem.LOOKUP_REFUSED) from None
+        self._inbox.put(e.ReceiptFound(filed))
+
     def _ask_lookup(self, op: str, timeout: float, **arguments: Any) -> Message:
         if self._lookup is None or not self._lookup.alive:
             # Its process died with an uploader that was restarted: the new one starts another.
@@ -230,7 +253,7 @@ class Conductor:
             return lookup.ask(op, timeout=timeout, **arguments)
         except LinkError:
             # It may still wait for a slow server: the next question gets a process of its own.
-            lookup.close()
+            self._lookup.close()
             raise KioskError("look-up process silent", problem=Problem.LOOKUP_UNREACHABLE) from None
 
     def _record(self, consent: Consent) -> None:
@@ -280,23 +303,36 @@ class Conductor:
         if still is not None:
             still.wipe()
 
+    def _forget_pictures(self) -> None:
+        self._drop()
+        # Away before they are overwritten: nobody shall draw a black one.
+        pictures, self._thumbnails = self._thumbnails, {}
+        for picture in pictures.values():
+            picture.fill(0)
+
+    def _end_lookup(self) -> None:
+        lookup, self._lookup = self._lookup, None
+        if lookup is not None:
+            lookup.close()
+
     def _remove(self, photo: UUID) -> None:
         self._spool.remove(self._require().session, photo)
-        self._thumbnails.pop(photo, None)
+        picture = self._thumbnails.pop(photo, None)
+        if picture is not None:
+            picture.fill(0)
         self._journal.say("removed", item=photo)
         self._inbox.put(e.Removed(photo))
 
     def _commit(self, session: Session) -> None:
         key = self._require()
         self._add(key, session.id, Kind.MANIFEST, 0, session.to_json())
-        self._hand_over(session)
+        self._hand_over(session.id, session.consent.decision.value, len(session.photos))
 
     def _commit_refusal(self, session: Session) -> None:
         key = self._require()
         if self._handed_over:
             raise SessionGone("this session was committed already")
-        self._drop()
-        self._thumbnails.clear()
+        self._forget_pictures()
         if self._begun:
             self._spool.clear(key.session)
             self._journal.say("destroyed", session=key.session, reason=session.consent.decision.value)
@@ -304,34 +340,42 @@ class Conductor:
             self._spool.begin(key.session)
             self._begun = True
         self._add(key, session.id, Kind.MANIFEST, 0, session.to_json())
-        self._hand_over(session)
+        self._hand_over(session.id, session.consent.decision.value, 0)
 
-    def _hand_over(self, session: Session) -> None:
+    def _commit_correction(self, correction: Correction) -> None:
+        key = self._require()
+        if self._handed_over:
+            raise SessionGone("this session was committed already")
+        if not self._begun:
+            self._spool.begin(key.session)
+            self._begun = True
+        self._add(key, correction.id, Kind.CORRECTION, 0, correction.to_json())
+        photos = len(correction.retracted_photos)
+        self._hand_over(correction.id, correction.act.value, photos, receipt=correction.filed.receipt)
+
+    def _hand_over(self, session: UUID, decision: str, photos: int, **more: Any) -> None:
         """Rename to ready: the commit point. The uploader finds it even if it cannot be told now."""
-        self._spool.commit(session.id)
+        self._spool.commit(session)
         self._begun = False
         self._handed_over = True
-        self._uplink.watch(session.id, committed=True)
-        decision = session.consent.decision.value
-        self._journal.say("committed", session=session.id, kind=decision, photos=len(session.photos))
+        self._uplink.watch(session, committed=True)
+        self._journal.say("committed", session=session, kind=decision, photos=photos)
         self._inbox.put(e.Committed())
+        # What is committed is not seen here again: the receipt needs no picture, and looks nobody up.
+        self._forget_pictures()
+        self._end_lookup()
         try:
-            self._uplink.ask("commit", session=str(session.id), decision=decision, photos=len(session.photos))
+            self._uplink.ask("commit", session=str(session), decision=decision, photos=photos, **more)
         except KioskError:
             # It looks into the spool by itself; nothing that it says now can undo the rename.
-            self._journal.say("commit-untold", session=session.id)
+            self._journal.say("commit-untold", session=session)
 
     def _wipe(self, reason: str) -> None:
         self._capture.close()
         self._light(False)
-        self._drop()
-        for picture in self._thumbnails.values():
-            picture.fill(0)
-        self._thumbnails.clear()
+        self._forget_pictures()
         key, self._key = self._key, None
-        if self._lookup is not None:
-            self._lookup.close()
-            self._lookup = None
+        self._end_lookup()
         if key is not None:
             if self._begun:
                 self._spool.destroy(key.session)

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kiosk import tomlfile
 from kiosk.errors import ConfigError
 from kiosk.model import PHOTO_BYTES_PER_PIXEL, PHOTOS_MAX
 
 _SECRET = re.compile(r"pass|secret|token|pin\b|badge|key\b", re.IGNORECASE)
 _SHOWN = 60
+_FILE_MAX = 256 * 1024
 
 
 class _Section(BaseModel):
@@ -61,7 +62,23 @@ def _uri(value: str) -> str:
     return value
 
 
+def _secret_file(value: str) -> str:
+    if not value.startswith("/") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", value):
+        raise ValueError("neither an absolute path nor a credential's name")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    """As a base, but kept to the letter: servers compare a token endpoint with what was signed."""
+    _url(value)
+    return value
+
+
 AbsolutePath = Annotated[str, AfterValidator(_path)]
+SecretFile = Annotated[str, AfterValidator(_secret_file)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+# RFC 6749, 3.3: a scope has no space, quotation mark or backslash.
+Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=200)]
 Url = Annotated[str, AfterValidator(_url)]
 Uri = Annotated[str, AfterValidator(_uri)]
 Pin = Annotated[int, Field(ge=0, le=27)]
@@ -180,6 +197,42 @@ class Staff(_Section):
     lock_seconds: int = Field(default=300, ge=30, le=86400, description="a whole number from 30 to 86400")
 
 
+_KEPT_IN = "a credential's name (systemd) or an absolute path of a file that only the uploader can read"
+_AUTH_NEEDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "basic": ("user", "password_file"),
+    "client-secret": ("client_id", "client_secret_file"),
+    "smart": ("client_id", "key_file"),
+    "mtls": ("client_cert_file", "client_key_file"),
+}
+_TOKENS = ("client-secret", "smart", "mtls")
+_AUTH_KEYS: dict[str, tuple[str, ...]] = {
+    "user": ("basic",),
+    "password_file": ("basic",),
+    "client_id": _TOKENS,
+    "client_secret_file": ("client-secret",),
+    "client_secret_method": ("client-secret",),
+    "key_file": ("smart",),
+    "key_id": ("smart",),
+    "token_url": _TOKENS,
+    "scopes": _TOKENS,
+}
+"""Key of [fhir] -> the values of auth that use it."""
+SCOPES = (
+    "system/Patient.rs",
+    "system/Practitioner.rs",
+    "system/Appointment.rs",
+    "system/Encounter.rs",
+    "system/RelatedPerson.crus",
+    "system/DocumentReference.crus",
+    "system/Binary.crud",
+    "system/Consent.crus",
+    "system/Provenance.crds",
+    "system/AuditEvent.cus",
+)
+"""What the kiosk does, as SMART 2 scopes."""
+
+
 class Fhir(_Section):
     """The record server."""
 
@@ -201,12 +254,66 @@ class Fhir(_Section):
         default="urn:lethe:photo",
         description="the identifier system URI for photographs (https://… or urn:…)",
     )
-    auth: Literal["none", "basic"] = Field(
-        default="none", description='"none" (a server on this machine only) or "basic"'
+    attachment_urls: tuple[Url, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="a list of addresses below which the server gives photographs back, where that is not "
+        "below url: https://…, without user name, password or question mark",
     )
-    user: str | None = Field(default=None, max_length=100, description='the user name for auth = "basic"')
-    password_file: AbsolutePath | None = Field(
-        default=None, description='an absolute path of a file with the password, for auth = "basic"'
+    receipt_system: Uri = Field(
+        default="urn:lethe:receipt",
+        description="the identifier system URI for receipts (https://… or urn:…), other than photo_system",
+    )
+    on_withdrawal: Literal["entered-in-error", "keep"] = Field(
+        default="entered-in-error",
+        description='what becomes of photographs whose record consent is withdrawn: "entered-in-error" '
+        'or "keep"',
+    )
+    auth: Literal["none", "basic", "client-secret", "smart", "mtls"] = Field(
+        default="none",
+        description='"none" (a server on this machine only), "basic", "client-secret", "smart" or "mtls"',
+    )
+    user: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^:\x00-\x1f\x7f]*$",
+        description='the user name for auth = "basic": 1 to 100 characters without a colon',
+    )
+    password_file: SecretFile | None = Field(default=None, description=_KEPT_IN)
+    client_id: str | None = Field(
+        default=None,
+        pattern=r"^[\x20-\x7e]+$",
+        max_length=200,
+        description="the client id that the authorization server gave, 1 to 200 characters of ASCII",
+    )
+    client_secret_file: SecretFile | None = Field(default=None, description=_KEPT_IN)
+    client_secret_method: Literal["basic", "post"] = Field(
+        default="basic", description='"basic" (in the header) or "post" (in the form)'
+    )
+    key_file: SecretFile | None = Field(
+        default=None, description=f"{_KEPT_IN}: the private key that signs, PEM"
+    )
+    key_id: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]+$",
+        max_length=200,
+        description="the kid of the public key in the JWKS; unset: its RFC 7638 thumbprint",
+    )
+    token_url: Endpoint | None = Field(
+        default=None,
+        description="the token endpoint, https://…; unset: what url/.well-known/smart-configuration says",
+    )
+    scopes: tuple[Scope, ...] = Field(
+        default=SCOPES,
+        strict=False,
+        description="a list of scopes, one string each; empty: the server decides",
+    )
+    client_cert_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of our certificate with its chain (PEM)"
+    )
+    client_key_file: SecretFile | None = Field(
+        default=None, description=f"{_KEPT_IN}: the key of client_cert_file, PEM"
     )
     ca_file: AbsolutePath | None = Field(
         default=None, description="an absolute path of the hospital's CA certificates (PEM)"
@@ -216,11 +323,37 @@ class Fhir(_Section):
 
     @model_validator(mode="after")
     def _auth_is_whole(self) -> Fhir:
-        if self.auth == "basic" and not (self.user and self.password_file):
-            raise ValueError('auth = "basic" needs user and password_file; allowed: both set')
+        needs = _AUTH_NEEDS[self.auth]
+        if not all(getattr(self, key) for key in needs):
+            both = " and ".join(needs)
+            raise ValueError(f'auth = "{self.auth}" needs {both}; allowed: both set')
         if self.auth == "none" and not is_loopback(urlsplit(self.url).hostname):
-            raise ValueError('auth = "none" away from this machine; allowed: auth = "basic"')
+            others = ", ".join(f'"{name}"' for name in _AUTH_NEEDS if name != "none")
+            raise ValueError(f'auth = "none" away from this machine; allowed: {others}')
+        for key, users in _AUTH_KEYS.items():
+            if key in self.model_fields_set and self.auth not in users:
+                known = " or ".join(f'auth = "{name}"' for name in users)
+                raise ValueError(f'{key} says nothing with auth = "{self.auth}"; allowed: with {known}')
+        if self.auth == "mtls" and self.client_id is None and {"token_url", "scopes"} & self.model_fields_set:
+            raise ValueError(
+                'token_url and scopes with auth = "mtls" need client_id; '
+                "allowed: client_id too (a token by certificate), or none of the three"
+            )
+        if bool(self.client_cert_file) != bool(self.client_key_file):
+            raise ValueError("client_cert_file and client_key_file belong together; allowed: both or neither")
         return self
+
+    @model_validator(mode="after")
+    def _systems_differ(self) -> Fhir:
+        if self.receipt_system == self.photo_system:
+            raise ValueError("receipt_system is photo_system; allowed: two different URIs")
+        return self
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Key -> name or path of every secret file that is set."""
+        keys = ("password_file", "client_secret_file", "key_file", "client_key_file")
+        return {key: name for key in keys if (name := getattr(self, key))}
 
 
 class Delivery(_Section):
@@ -256,6 +389,9 @@ class Timeouts(_Section):
     receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     declined: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     withdrawn: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    find_receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    found_receipt: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    correction: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     fault: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
 
 
@@ -266,6 +402,36 @@ class Seal(_Section):
         default="auto",
         description='"auto" (AES where the processor has it), "aes-256-gcm" or "chacha20-poly1305"',
     )
+
+
+class Audit(_Section):
+    """Where audit entries go besides the kiosk's own log. No syslog_host: nowhere."""
+
+    syslog_host: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$",
+        description="the collector's host name or address as its certificate says it",
+    )
+    syslog_port: int = Field(default=6514, ge=1, le=65535, description="a TCP port from 1 to 65535")
+    syslog_ca_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of the CA certificates (PEM) of the collector"
+    )
+    syslog_cert_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of the kiosk's own certificate (PEM), if one is asked for"
+    )
+    syslog_key_file: AbsolutePath | None = Field(
+        default=None, description="an absolute path of that certificate's key (PEM), not encrypted"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Audit:
+        if self.syslog_host and not self.syslog_ca_file:
+            raise ValueError("syslog_host needs syslog_ca_file; allowed: both set")
+        if bool(self.syslog_cert_file) != bool(self.syslog_key_file):
+            raise ValueError("syslog_cert_file and syslog_key_file go together; allowed: both set, or none")
+        if not self.syslog_host and (self.syslog_ca_file or self.syslog_cert_file):
+            raise ValueError("files for a collector without syslog_host; allowed: syslog_host set")
+        return self
 
 
 class Settings(_Section):
@@ -281,6 +447,7 @@ class Settings(_Section):
     staff: Staff = Staff()
     fhir: Fhir
     delivery: Delivery = Delivery()
+    audit: Audit = Audit()
     timeouts: Timeouts = Timeouts()
 
     @model_validator(mode="after")
@@ -305,18 +472,7 @@ class Settings(_Section):
 
 def load(path: Path) -> Settings:
     """Read and check `path`. Raises ConfigError with every complaint."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ConfigError((f"{path}: cannot be read ({e.strerror}); allowed: a readable file",)) from None
-    except UnicodeDecodeError:
-        raise ConfigError((f"{path}: not UTF-8 text; allowed: a TOML file in UTF-8",)) from None
-    except tomllib.TOMLDecodeError as e:
-        # The parser's sentence quotes places only, not values.
-        raise ConfigError(
-            (f"{path}: not TOML: {e}; allowed: key = value lines below [section] lines",)
-        ) from None
-    return check(raw, str(path))
+    return check(tomlfile.load(path, _FILE_MAX), str(path))
 
 
 def check(raw: dict[str, Any], source: str) -> Settings:
@@ -325,7 +481,8 @@ def check(raw: dict[str, Any], source: str) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as e:
         found = e.errors(include_url=False)
-    raise ConfigError(tuple(_complaint(source, raw, dict(f)) for f in found))
+    # Raised out here: the validation error quotes values and must not be chained.
+    raise ConfigError(tomlfile.shortened([_complaint(source, raw, dict(f)) for f in found]))
 
 
 def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
@@ -335,7 +492,8 @@ def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
         key, _, rest = str(fault["msg"]).removeprefix("Value error, ").partition(" ")
         section, _, name = key.partition(".")
         return f"{source}: [{section}] {name}: {rest}"
-    where = f"{source}: [{loc[0]}] {'.'.join(map(str, loc[1:]))}" if len(loc) > 1 else f"{source}: [{loc[0]}]"
+    names = [_printable(str(part)) for part in loc]
+    where = f"{source}: [{names[0]}] {'.'.join(names[1:])}" if len(loc) > 1 else f"{source}: [{names[0]}]"
     kind = fault["type"]
     if kind == "missing":
         what = "key" if len(loc) > 1 else "section"
@@ -345,6 +503,12 @@ def _complaint(source: str, raw: dict[str, Any], fault: dict[str, Any]) -> str:
     if kind == "value_error" and "allowed:" in str(fault.get("msg", "")):
         return f"{where}: {str(fault['msg']).removeprefix('Value error, ')}"
     return f"{where}: found {_found(raw, loc)}; allowed: {_allowed(loc)}"
+
+
+def _printable(text: str) -> str:
+    """As it is where it is short and plain: a key can be anything."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
 def _field(loc: tuple[Any, ...]) -> Any:
@@ -382,7 +546,10 @@ def _found(raw: dict[str, Any], loc: tuple[Any, ...]) -> str:
             value = value[part]
         except (KeyError, IndexError, TypeError):
             return "nothing"
-    text = repr(value)
-    # A URL can carry a password, whatever its key is called.
-    text = re.sub(r"//[^/'\"]*@", "//(hidden)@", text)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    if isinstance(value, dict) or (isinstance(value, list) and value):
+        # What is in there may be called password.
+        return "a table" if isinstance(value, dict) else "a list"
+    # A URL can carry a password before its @ or behind its ?, whatever its key is called.
+    text = re.sub(r".*@", "(hidden)@", str(value), flags=re.DOTALL)
+    text = re.sub(r"\?.*", "?(hidden)", text, flags=re.DOTALL)
+    return _printable(repr(text if isinstance(value, str) else value))

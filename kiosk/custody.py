@@ -8,7 +8,8 @@ The service manager keeps that descriptor over restarts (sd_notify(3) FDSTORE=1,
 `notify` and `stored_fds` are the client's half; `NotifySocket` is the manager's half, for where there is
 no systemd.
 
-Slots are 128 bytes: session UUID (16), state (1), padding (15), key (96). Slot 0 holds the magic.
+Slots are 128 bytes: session UUID (16), state (1), padding (15), key (96). Slot 0 holds the magic in place of
+a UUID, and the key that signs this boot's audit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from kiosk.errors import KioskError, Problem, SealError, SpoolFull
 SLOTS = 256
 SLOT_SIZE = 128
 KEY_SIZE = 96
+SIGNING_KEY_SIZE = 32
+"""Bytes: an Ed25519 private key (RFC 8032)."""
 SESSIONS_MAX = SLOTS - 1
 _SIZE = SLOTS * SLOT_SIZE
 _MAGIC = b"LETHE-KEYS-1\n"
@@ -134,6 +137,22 @@ class KeyFile:
                 # First, so that nobody sees half a key; `from_fd` zeroes what a kill leaves here.
                 self._memory[slot * SLOT_SIZE + _STATE] = _FREE
                 self._zero(slot)
+
+    def signing_key(self) -> memoryview:
+        """Return the 32 bytes of the key that signs this boot's audit, in place; made when first asked for.
+
+        It belongs to no session, takes no session's slot and is never forgotten: it goes with the file.
+        """
+        with self._lock:
+            key = self._memory[_KEY : _KEY + SIGNING_KEY_SIZE]
+            if self._state(0) != _LIVE:
+                # The kernel writes its random bytes straight into this memory.
+                with open("/dev/urandom", "rb", buffering=0) as urandom:
+                    if urandom.readinto(key) != SIGNING_KEY_SIZE:
+                        raise KioskError("the kernel gave too few random bytes")
+                # Last, so that a process killed in between leaves no half key.
+                self._memory[_STATE] = _LIVE
+            return key
 
     def close(self) -> None:
         """Unmap and close. Raises BufferError while a view is still out: release it first."""

@@ -20,9 +20,10 @@
     └── DeliveryError           .retryable says whether trying again can help
         ├── Unreachable         nothing was heard: retry
         ├── ServerBusy          408, 425, 429, 5xx: retry after .retry_after seconds
-        ├── NotLetIn            401, 403, a login page: retry until IT has mended it
+        ├── NotLetIn            401, 403, a login page, a bad certificate: retry until IT has mended it
         ├── Rejected            a 4xx that will never pass: park
         ├── NotProven           2xx, but the read-back differs: park
+        │   └── NotThere        ... because what a document leads to is not there
         └── Conflict            several resources with one identifier: park
 
 Every sentence is written for the person in front of the screen: what happened, what to do.
@@ -95,6 +96,26 @@ class Problem(Enum):
         "lookup-refused",
         "The patient list refused the question. Call IT.",
     )
+    RECEIPT_UNREADABLE = (
+        "receipt-unreadable",
+        "That is not a receipt number. It looks like R-7K4M-2QHD. Type it again.",
+    )
+    RECEIPT_UNKNOWN = (
+        "receipt-unknown",
+        "The record has nothing under this receipt. Check the number, then type it again.",
+    )
+    RECEIPT_ELSEWHERE = (
+        "receipt-elsewhere",
+        "This receipt belongs to another record server. Correct it there, or call IT.",
+    )
+    RECEIPT_AMBIGUOUS = (
+        "receipt-ambiguous",
+        "Two sets of photographs share this receipt. Change nothing here; call IT.",
+    )
+    RECEIPT_WAITING = (
+        "receipt-waiting",
+        "These photographs still wait in this kiosk and are not in the record. Try again later.",
+    )
     CONSENT_CHOICE_MISSING = ("consent-choice-missing", "Choose Yes or No for every purpose.")
     CONSENT_SIGNATURE_MISSING = ("consent-signature-missing", "A signature is needed to agree.")
     CONSENT_NOT_RECORDED = (
@@ -136,6 +157,18 @@ class Problem(Enum):
     NOT_LET_IN = (
         "not-let-in",
         "The record server does not let this kiosk in. Call IT; keep power on. It is tried again.",
+    )
+    CERTIFICATE = (
+        "certificate",
+        "The record server's certificate is not accepted. Call IT; keep power on. It is tried again.",
+    )
+    CLIENT_CERTIFICATE = (
+        "client-certificate",
+        "The record server does not accept this kiosk's certificate. Call IT; keep power on.",
+    )
+    CLOCK_DIFFERS = (
+        "clock-differs",
+        "The kiosk's clock and the record server's differ. Call IT; keep power on. It is tried again.",
     )
     DELIVERY_INTERRUPTED = (
         "delivery-interrupted",
@@ -329,15 +362,23 @@ class NotLetIn(DeliveryError):
 
 
 class Rejected(DeliveryError):
-    """An answer that will never become a yes: the session is parked."""
+    """An answer that will never become a yes: the session is parked.
+
+    status: the HTTP status, of the answer or of an entry in it; 0 where it was not one that said no.
+    """
 
     problem = Problem.REJECTED
+    status = 0
 
 
 class NotProven(DeliveryError):
     """The server said yes, but what it gives back is not what was sent: the session is parked."""
 
     problem = Problem.NOT_PROVEN
+
+
+class NotThere(NotProven):
+    """A document is in the record, but what it leads to is not there."""
 
 
 class Conflict(DeliveryError):

@@ -14,6 +14,8 @@ from kiosk.errors import Problem
 from kiosk.model import (
     BodySite,
     Consent,
+    Correction,
+    Filed,
     Match,
     Patient,
     Photo,
@@ -53,7 +55,7 @@ class Scanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Typed(Event):
-    """A staff number (SIGN_IN) or a patient identifier (IDENTIFY) was typed and confirmed."""
+    """Typed and confirmed: a staff number (SIGN_IN), a patient's (IDENTIFY), a receipt (FIND_RECEIPT)."""
 
     text: str
 
@@ -203,6 +205,23 @@ class WithdrawAsked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FindReceiptTouched(Event):
+    """Something is to be done about photographs that are in the record already."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalAsked(Event):
+    """These purposes of the found receipt are to be withdrawn; two questions follow."""
+
+    purposes: tuple[Purpose, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPatientAsked(Event):
+    """The found photographs are of somebody else; two questions follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockAsked(Event):
     """'Lock' in the status bar."""
 
@@ -289,6 +308,13 @@ class ListFailed(Event):
     """Today's list is not to be had. It comes on its own, because a scan may be out meanwhile."""
 
     problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptFound(Event):
+    """What the record holds under the receipt."""
+
+    filed: Filed
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +416,20 @@ class TellMatch(Effect):
     """For the audit: a patient was confirmed who was found like this. Nobody waits for it."""
 
     match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class FindReceipt(Effect):
+    """Look up what the record holds under this receipt."""
+
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCorrection(Effect):
+    """Seal this correction and rename open to ready."""
+
+    correction: Correction
 
 
 @dataclass(frozen=True, slots=True)

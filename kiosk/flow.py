@@ -12,8 +12,10 @@ from uuid import UUID
 
 from kiosk.errors import Problem
 from kiosk.model import (
+    Act,
     BodySite,
     Consent,
+    Filed,
     Patient,
     Photo,
     Practitioner,
@@ -44,14 +46,22 @@ class State(Enum):
     DECLINED = "declined"
     WITHDRAWN = "withdrawn"
     FAULT = "fault"
+    FIND_RECEIPT = "find-receipt"
+    FOUND_RECEIPT = "found-receipt"
+    CORRECTION = "correction"
 
 
 class Question(Enum):
-    """A question that is open over the screen. The first answer destroys something, the second does not."""
+    """A question that is open over the screen. The first answer destroys something, the second does not.
+
+    CORRECT asks what is to be done about a found receipt, CORRECT_SURE asks once more.
+    """
 
     LOCK = "lock"
     DECLINE = "decline"
     WITHDRAW = "withdraw"
+    CORRECT = "correct"
+    CORRECT_SURE = "correct-sure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class Station:
     """What the workflow must know of the kiosk and its consent text.
 
     name: what people call it.  has_list: whether today's list can be asked for.
+    retracts: whether photographs are marked as entered in error when the record consent is withdrawn later.
     """
 
     id: str
@@ -67,6 +78,7 @@ class Station:
     language: str
     name: str = ""
     has_list: bool = False
+    retracts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,10 @@ class Flow:
     stage: Stage = Stage.WAITING
     receipt: Receipt | None = None
     resume: State | None = None
+    filed: Filed | None = None
+    act: Act = Act.WITHDRAW
+    withdrawing: tuple[Purpose, ...] = ()
+    """What is to be done about `filed`, as it is being asked or was decided."""
 
     def choice(self, purpose: Purpose) -> bool | None:
         """Yes, no, or None for not answered yet."""
@@ -124,5 +140,8 @@ SECONDS: Mapping[State, int] = {
     State.DECLINED: 20,
     State.WITHDRAWN: 20,
     State.FAULT: 180,
+    State.FIND_RECEIPT: 90,
+    State.FOUND_RECEIPT: 120,
+    State.CORRECTION: 60,
 }
 """Seconds without a touch, a press or a scan before TimedOut. kiosk.toml may change them."""

@@ -37,6 +37,8 @@ class Fields(TypedDict, total=False):
     waiting: int
     parked: int
     online: bool
+    locked: bool
+    scrubbed: bool
     seconds: float
     pid: int
     code: int

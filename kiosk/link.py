@@ -14,15 +14,20 @@ import asyncio
 import json
 import os
 import socket
+import struct
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kiosk.errors import KioskError, LinkError, Problem, SignInError
 
 MAX_LINE = 64 * 1024
-"""Bytes. Longer lines end the connection."""
+"""Bytes, its line feed included. Longer lines end the connection."""
+
+FDS_MAX = 4
+"""Descriptors that may wait to be taken. One comes with an answer; more end the connection."""
 
 SEND_S = 5.0
 """A peer that takes no data for this long is cut off."""
@@ -48,18 +53,18 @@ class Lines:
     def feed(self, data: bytes) -> list[Message]:
         """Return the messages that are complete now. Raises LinkError for anything but JSON objects."""
         self._rest += data
-        messages = []
-        while (end := self._rest.find(b"\n")) >= 0:
-            line, self._rest = self._rest[:end], self._rest[end + 1 :]
-            messages.append(_parse(line))
-        if len(self._rest) > MAX_LINE:
+        lines: list[bytearray] = []
+        if b"\n" in data:
+            *lines, self._rest = self._rest.split(b"\n")
+        if len(self._rest) > MAX_LINE or any(len(line) >= MAX_LINE for line in lines):
             raise LinkError("line too long")
-        return messages
+        return [_parse(line) for line in lines]
 
 
 def _parse(line: bytearray) -> Message:
     try:
-        message = json.loads(line)
+        # Decoded here: json would guess UTF-16 and UTF-32 as well.
+        message = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
@@ -93,6 +98,9 @@ class Caller:
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._sock = sock
+        # Sends only: the reading thread waits as long as it likes (socket(7), a struct timeval).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(SEND_S), 0))
+        self._sending = threading.Lock()
         self._on_news = on_news
         self._on_lost = on_lost
         self._answered = threading.Condition()
@@ -128,15 +136,25 @@ class Caller:
             if not self._open:
                 raise LinkError("not connected")
             number, self._next = self._next, self._next + 1
+        line = encode({"id": number, "op": op, **arguments})
+        with self._answered:
             self._waiting.add(number)
-        try:
-            self._sock.sendall(encode({"id": number, "op": op, **arguments}))
-        except OSError as e:
-            raise LinkError("cannot send") from e
+        self._send(line)
         answer = self._wait(number, timeout)
-        if "ok" in answer:
-            return dict(answer["ok"])
+        ok = answer.get("ok")
+        if isinstance(ok, dict):
+            return ok
         raise _error(answer)
+
+    def _send(self, line: bytes) -> None:
+        """Send a whole line, or hang up: half of one would spoil all that follow."""
+        try:
+            with self._sending:
+                self._sock.sendall(line)
+        except OSError as e:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+            raise LinkError("cannot send") from e
 
     def take_descriptor(self) -> int:
         """The file descriptor that came with the last answer; the caller owns it now."""
@@ -167,9 +185,11 @@ class Caller:
         lines = Lines()
         try:
             while True:
-                data, fds, _, _ = socket.recv_fds(self._sock, MAX_LINE, 4)
+                data, fds, _, _ = socket.recv_fds(self._sock, MAX_LINE, FDS_MAX)
                 with self._answered:
                     self._descriptors += fds
+                    if len(self._descriptors) > FDS_MAX:
+                        raise LinkError("descriptors that nobody asked for")
                 if not data:
                     break
                 for message in lines.feed(data):
@@ -190,14 +210,25 @@ class Caller:
         if "id" not in message:
             self._on_news(message)
             return
+        number = _number(message)
         with self._answered:
             # An answer that nobody waits for any more is dropped, not hoarded.
-            if message["id"] in self._waiting:
-                self._answers[message["id"]] = message
+            if number in self._waiting:
+                self._answers[number] = message
                 self._answered.notify_all()
 
 
+def _number(message: Message) -> int:
+    """What ties an answer to its question. Raises LinkError where it is no number."""
+    number = message.get("id")
+    if type(number) is not int:
+        raise LinkError("id is not a number")
+    return number
+
+
 def _error(answer: Message) -> KioskError:
+    if "problem" not in answer:
+        return LinkError("neither a yes nor a no")
     problem = Problem.from_code(str(answer.get("problem")))
     if problem in (Problem.BADGE_UNKNOWN, Problem.PIN_WRONG, Problem.LOCKED_OUT):
         tries = answer.get("tries_left")
@@ -234,9 +265,19 @@ class Peer:
                         data, fds = data[sent:], ()
             except TimeoutError:
                 # Half a line may be out: nothing that follows would make sense.
-                self._sock.shutdown(socket.SHUT_RDWR)
+                self._hang_up()
             except OSError:
                 return
+
+    async def close(self) -> None:
+        """Hang up. A message that is just being sent fails first: it waits on this very socket."""
+        self._hang_up()
+        async with self._sending:
+            self._sock.close()
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -315,8 +356,8 @@ class Server:
         try:
             await answer_all(sock, peer, self._handler)
         finally:
-            sock.close()
             self._on_lost(peer)
+            await peer.close()
 
 
 async def answer_all(sock: socket.socket, peer: Peer, handler: Handler) -> None:
@@ -326,22 +367,23 @@ async def answer_all(sock: socket.socket, peer: Peer, handler: Handler) -> None:
     while True:
         try:
             data = await loop.sock_recv(sock, MAX_LINE)
-            messages = lines.feed(data)
+            questions = [(_number(message), message) for message in lines.feed(data)]
         except (OSError, LinkError):
             return
         if not data:
             return
-        for message in messages:
-            await _answer(peer, message, handler)
+        for number, message in questions:
+            await _answer(peer, number, message, handler)
 
 
-async def _answer(peer: Peer, message: Message, handler: Handler) -> None:
+async def _answer(peer: Peer, number: int, message: Message, handler: Handler) -> None:
+    fds: tuple[int, ...] = ()
     try:
         ok = await handler(peer, message)
+        fds = ok.fds if isinstance(ok, Answer) else ()
+        await peer.send({"id": number, "ok": dict(ok)}, fds)
     except KioskError as e:
-        await peer.send({"id": message.get("id"), **failure(e)})
-        return
-    fds = ok.fds if isinstance(ok, Answer) else ()
-    await peer.send({"id": message.get("id"), "ok": dict(ok)}, fds)
-    for fd in fds:
-        os.close(fd)
+        await peer.send({"id": number, **failure(e)})
+    finally:
+        for fd in fds:
+            os.close(fd)

@@ -14,9 +14,10 @@ from typing import Any
 
 from kiosk.errors import LinkError, LookupFailed, Problem
 from kiosk.link import Message, Peer, answer_all, encode
-from kiosk.model import HumanName, Identifier, Match, Patient, Sex, Visit, VisitList
+from kiosk.model import Filed, HumanName, Identifier, Match, Patient, Sex, Visit, VisitList
 
 Find = Callable[[str, Match], tuple[Patient, ...]]
+FindReceipt = Callable[[str], Filed]
 ListVisits = Callable[[], VisitList]
 
 
@@ -104,14 +105,21 @@ def list_from_message(message: Mapping[str, Any]) -> VisitList:
     )
 
 
-async def serve(sock: socket.socket, find: Find, list_visits: ListVisits | None = None) -> None:
-    """Answer `find` and `list` questions until the ui hangs up."""
+async def serve(
+    sock: socket.socket,
+    find: Find,
+    list_visits: ListVisits | None = None,
+    receipts: FindReceipt | None = None,
+) -> None:
+    """Answer `find`, `list` and `find-receipt` questions until the ui hangs up."""
 
     async def handler(peer: Peer, message: Message) -> Mapping[str, Any]:
         if message.get("op") == "list":
             if list_visits is None:
                 raise LookupFailed("no location is configured", problem=Problem.LIST_REFUSED)
             return list_to_message(await asyncio.to_thread(list_visits))
+        if message.get("op") == "find-receipt" and receipts is not None:
+            return await _find_receipt(message.get("receipt"), receipts)
         identifier, typed = message.get("identifier"), message.get("typed")
         if message.get("op") != "find" or not isinstance(identifier, str) or not isinstance(typed, bool):
             raise LookupFailed("not a question", problem=Problem.LOOKUP_REFUSED)
@@ -123,7 +131,19 @@ async def serve(sock: socket.socket, find: Find, list_visits: ListVisits | None 
     await answer_all(sock, Peer(sock), handler)
 
 
-def run(fd: int, find: Find, list_visits: ListVisits | None = None) -> None:
+async def _find_receipt(receipt: object, receipts: FindReceipt) -> Mapping[str, Any]:
+    if not isinstance(receipt, str):
+        raise LookupFailed("not a question", problem=Problem.LOOKUP_REFUSED)
+    filed = await asyncio.to_thread(receipts, receipt)
+    return {"filed": filed.to_json().decode()}
+
+
+def run(
+    fd: int,
+    find: Find,
+    list_visits: ListVisits | None = None,
+    receipts: FindReceipt | None = None,
+) -> None:
     """The look-up process."""
     with socket.socket(fileno=fd) as sock:
-        asyncio.run(serve(sock, find, list_visits))
+        asyncio.run(serve(sock, find, list_visits, receipts))

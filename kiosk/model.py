@@ -40,6 +40,7 @@ class Match(Enum):
     WRISTBAND = "wristband"
     TYPED = "typed"
     LIST = "list"
+    RECEIPT = "receipt"
 
 
 class Region(Enum):
@@ -108,11 +109,20 @@ class Purpose(Enum):
 
 
 class Signer(Enum):
-    """Who signs the consent."""
+    """Who decides: the patient, or a proxy for the patient."""
 
     PATIENT = "patient"
     PARENT = "parent"
+    GUARDIAN = "guardian"
     CARER = "carer"
+
+
+class Manner(Enum):
+    """How a decision was given: on the signature pad, aloud before a witness, or by a clinician."""
+
+    SIGNED = "signed"
+    VERBAL = "verbal"
+    BEST_INTERESTS = "best-interests"
 
 
 class Decision(Enum):
@@ -238,7 +248,12 @@ class BodySite:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the person in front of the kiosk decided, and the evidence for it."""
+    """What the person in front of the kiosk decided, and the evidence for it.
+
+    signer_name: the proxy's name where it is known.  witness: who heard a verbal consent.  clinician: who
+    decided in the best interests of a patient that cannot; that allows the record purpose and no other.
+    Raises ValueError where these contradict one another.
+    """
 
     id: UUID
     decision: Decision
@@ -249,6 +264,31 @@ class Consent:
     choices: tuple[tuple[Purpose, bool], ...] = ()
     signer: Signer = Signer.PATIENT
     strokes: tuple[Stroke, ...] = ()
+    signer_name: str = ""
+    manner: Manner = Manner.SIGNED
+    witness: Practitioner | None = None
+    clinician: Practitioner | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no form could say."""
+        if (self.manner is Manner.VERBAL) != (self.witness is not None):
+            raise ValueError("a verbal consent, and no other, has a witness")
+        if (self.manner is Manner.BEST_INTERESTS) != (self.clinician is not None):
+            raise ValueError("a best-interests decision, and no other, has a clinician")
+        if self.manner is not Manner.SIGNED and self.strokes:
+            raise ValueError("only a signed consent has a signature")
+        if self.manner is Manner.BEST_INTERESTS and any(
+            p is not Purpose.RECORD for p, yes in self.choices if yes
+        ):
+            raise ValueError("a best-interests decision allows the record purpose only")
+        if self.signer_name and self.proxy is None:
+            raise ValueError("only a proxy has a name of its own")
+
+    @property
+    def proxy(self) -> Signer | None:
+        """Who decided for the patient, where it was neither the patient nor a clinician."""
+        by_proxy = self.signer is not Signer.PATIENT and self.manner is not Manner.BEST_INTERESTS
+        return self.signer if by_proxy else None
 
     def to_json(self) -> bytes:
         """Serialise for sealing."""
@@ -269,6 +309,10 @@ class Consent:
             self.language,
             [[p.value, yes] for p, yes in self.choices],
             self.signer.value,
+            self.signer_name,
+            self.manner.value,
+            self.witness.id if self.witness else None,
+            self.clinician.id if self.clinician else None,
             self.strokes,
             patient.id,
             operator.id,
@@ -331,15 +375,117 @@ class Session:
     @classmethod
     def from_json(cls, data: bytes | bytearray) -> Session:
         """Parse what `to_json` made. Raises ValueError that names places and kinds, no values."""
-        from pydantic import ValidationError
+        adapter: TypeAdapter[Session] = _adapter(Session)
+        return _parsed(adapter, data)
 
-        try:
-            session: Session = _adapter(Session).validate_json(data)
-            return session
-        except ValidationError as e:
-            faults = [f"{'.'.join(map(str, f['loc']))}: {f['type']}" for f in e.errors(include_input=False)]
-        # Raised outside the except block: pydantic's error carries patient data and must not be chained.
-        raise ValueError("; ".join(faults))
+
+class Act(Enum):
+    """What can be done about a session that is in the record already, by its receipt."""
+
+    WITHDRAW = "withdraw"
+    WRONG_PATIENT = "wrong-patient"
+
+
+@dataclass(frozen=True, slots=True)
+class FiledConsent:
+    """One Consent that the record holds under a receipt. `id`: its logical id on that server."""
+
+    id: str
+    purpose: Purpose
+    permits: bool
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What the record holds under one receipt, as it was when the operator looked.
+
+    photos, forms and proxies are logical ids: of the DocumentReferences of the photographs, of other
+    DocumentReferences, and of RelatedPersons.  in_error: how many of the photographs are entered in error.
+    retracted: everything is, the form too.
+    """
+
+    receipt: str
+    patient: Patient
+    at: datetime | None
+    operator: str
+    photos: tuple[str, ...]
+    forms: tuple[str, ...]
+    consents: tuple[FiledConsent, ...]
+    proxies: tuple[str, ...] = ()
+    in_error: int = 0
+    retracted: bool = False
+
+    def choice(self, purpose: Purpose) -> bool | None:
+        """What is in force for this purpose, or None where nothing is."""
+        found = [c.permits for c in self.consents if c.purpose is purpose and c.active]
+        return all(found) if found else None
+
+    def permitted(self) -> tuple[Purpose, ...]:
+        """The purposes that can still be withdrawn."""
+        return tuple(p for p in Purpose if self.choice(p))
+
+    def to_json(self) -> bytes:
+        """Serialise for the way from the look-up process to the screen."""
+        return _adapter(Filed).dump_json(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Filed:
+        """Inverse of to_json. Raises ValueError that names places and kinds, no values."""
+        adapter: TypeAdapter[Filed] = _adapter(Filed)
+        return _parsed(adapter, data)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A withdrawal or a wrong-patient correction by receipt: a session of its own, without photographs.
+
+    purposes: what is withdrawn; empty for a wrong patient.  retracts: whether a withdrawal of the record
+    purpose marks the photographs as entered in error (site policy, as the operator was told it).
+    """
+
+    id: UUID
+    station: str
+    operator: Practitioner
+    act: Act
+    filed: Filed
+    purposes: tuple[Purpose, ...]
+    retracts: bool
+    at: datetime
+
+    def to_json(self) -> bytes:
+        """Serialise for sealing."""
+        return _adapter(Correction).dump_json(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | bytearray) -> Correction:
+        """Inverse of to_json. Raises ValueError that names places and kinds, no values."""
+        adapter: TypeAdapter[Correction] = _adapter(Correction)
+        return _parsed(adapter, data)
+
+    @property
+    def withdrawn(self) -> tuple[FiledConsent, ...]:
+        """The Consents that stop being in force."""
+        if self.act is Act.WRONG_PATIENT:
+            return ()
+        return tuple(c for c in self.filed.consents if c.active and c.permits and c.purpose in self.purposes)
+
+    @property
+    def retracted_photos(self) -> tuple[str, ...]:
+        """The photographs that are marked as entered in error, by logical id."""
+        whole = self.act is Act.WRONG_PATIENT or (self.retracts and Purpose.RECORD in self.purposes)
+        return self.filed.photos if whole else ()
+
+
+def _parsed(adapter: TypeAdapter[T], data: bytes | bytearray | str) -> T:
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as e:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['type']}" for f in e.errors(include_input=False)]
+    # Raised outside the except block: pydantic's error carries patient data and must not be chained.
+    raise ValueError("; ".join(faults))
 
 
 @cache

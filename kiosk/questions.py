@@ -10,7 +10,8 @@ from uuid import UUID
 
 from kiosk.errors import LinkError
 from kiosk.link import Message
-from kiosk.model import Decision, Match, Practitioner
+from kiosk.model import Act, Decision, Match, Practitioner
+from kiosk.receipts import clean_receipt
 
 
 def text_of(message: Message, key: str) -> str:
@@ -48,9 +49,19 @@ def operator_to_message(operator: Practitioner) -> dict[str, Any]:
     }
 
 
-def decision_of(message: Message) -> Decision:
-    """What was decided. Raises LinkError."""
-    try:
-        return Decision(text_of(message, "decision"))
-    except ValueError:
-        raise LinkError("decision is none of ours") from None
+def decision_of(message: Message) -> Decision | Act:
+    """What was decided, now or about an earlier session. Raises LinkError."""
+    text = text_of(message, "decision")
+    for kind in (Decision, Act):
+        for member in kind:
+            if member.value == text:
+                return member
+    raise LinkError("decision is none of ours")
+
+
+def receipt_of(message: Message) -> str:
+    """The receipt that is spoken of, well formed. Raises LinkError."""
+    receipt = clean_receipt(text_of(message, "receipt"))
+    if receipt is None:
+        raise LinkError("receipt is none")
+    return receipt

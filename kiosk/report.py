@@ -12,8 +12,9 @@ from datetime import date, datetime
 from fpdf.enums import StrokeCapStyle, StrokeJoinStyle
 
 from kiosk.consent_text import ConsentText
-from kiosk.model import Decision, Session, Sex, Signer, Stroke
+from kiosk.model import Decision, Manner, Session, Sex, Signer, Stroke
 from kiosk.page import BLUE, GREEN, LEFT, LINE, NAVY, PALE, QUIET, RED, RIGHT, TEXT, WHITE, Colour, Page
+from kiosk.receipts import receipt_id
 
 PAD = (96.0, 48.0)
 """The signature's field; the pad's coordinates run from 0 to 1 both ways."""
@@ -27,7 +28,8 @@ _OUTCOMES: dict[Decision, tuple[str, str, Colour]] = {
 }
 _SIGNERS = {
     Signer.PATIENT: "the patient",
-    Signer.PARENT: "a parent or guardian, for the patient",
+    Signer.PARENT: "a parent, for the patient",
+    Signer.GUARDIAN: "a guardian, for the patient",
     Signer.CARER: "a carer, for the patient",
 }
 
@@ -37,7 +39,7 @@ def consent_form_pdf(session: Session, station_name: str, wording: ConsentText) 
     form = Page(session.consent.at, wording.language)
     _heading(form, session, station_name)
     _banner(form, session)
-    _shown(form, wording)
+    _shown(form, session, wording)
     _answers(form, session, wording)
     _signature(form, session, wording)
     _facts(form, session, station_name)
@@ -46,6 +48,9 @@ def consent_form_pdf(session: Session, station_name: str, wording: ConsentText) 
 
 def _heading(form: Page, session: Session, station_name: str) -> None:
     title, outcome, colour = _OUTCOMES[session.consent.decision]
+    if session.consent.manner is Manner.BEST_INTERESTS and session.consent.decision is Decision.PERMIT:
+        # Nobody consented: the page must not look as if somebody had.
+        outcome, colour = "Best interests", BLUE
     form.set_title(title)
     form.set_fill_color(*NAVY)
     form.rect(0, 0, 210, 27, style="F")
@@ -90,12 +95,13 @@ def _banner(form: Page, session: Session) -> None:
     form.set_xy(LEFT, bottom + 8)
 
 
-def _shown(form: Page, wording: ConsentText) -> None:
+def _shown(form: Page, session: Session, wording: ConsentText) -> None:
     form.words(wording.title, 12.5, bold=True, colour=NAVY)
     form.set_y(form.y + 1.5)
     form.words(wording.body, 11)
     form.set_y(form.y + 1)
-    shown = f"Shown on the screen: {wording.id}, version {wording.version}, language {wording.language}"
+    how = "Read aloud" if session.consent.manner is Manner.VERBAL else "Shown on the screen"
+    shown = f"{how}: {wording.id}, version {wording.version}, language {wording.language}"
     form.words(shown, 8.5, colour=QUIET)
     form.set_y(form.y + 5)
 
@@ -143,6 +149,9 @@ def _signature(form: Page, session: Session, wording: ConsentText) -> None:
         form.rect(LEFT, top, RIGHT - LEFT, bottom - top)
         form.set_xy(LEFT, bottom + 8)
         return
+    if consent.manner is not Manner.SIGNED:
+        _unsigned(form, session, wording)
+        return
     form.words(wording.agree, 11)
     form.set_y(form.y + 3)
     top = form.y
@@ -154,6 +163,10 @@ def _signature(form: Page, session: Session, wording: ConsentText) -> None:
     form.line(LEFT + 6, top + PAD[1] - 10, LEFT + PAD[0] - 6, top + PAD[1] - 10)
     _draw(form, consent.strokes, LEFT, top)
     form.put(LEFT + 6, top + PAD[1] - 4, f"Signed by {_SIGNERS[consent.signer]}", 8.5, colour=QUIET)
+    if consent.signer_name:
+        # Above its own line, where a printed name stands beside a signature.
+        form.set_xy(LEFT + PAD[0] + 8, top + 31)
+        form.words(f"Signer: {consent.signer_name}", 9.5)
     x = LEFT + PAD[0] + 8
     form.put(x, top + 5, "Signed on the screen", 8.5, colour=QUIET)
     form.put(x, top + 11, f"{_day(consent.at)}, {_clock(consent.at)}", 11, bold=True)
@@ -161,6 +174,35 @@ def _signature(form: Page, session: Session, wording: ConsentText) -> None:
     form.set_xy(x, top + 22)
     form.words(session.operator.name, 11, bold=True)
     form.set_xy(LEFT, top + PAD[1] + 8)
+
+
+def _unsigned(form: Page, session: Session, wording: ConsentText) -> None:
+    """A consent that was given aloud, or the decision of a clinician: who says so, and what was read."""
+    consent = session.consent
+    top = form.y
+    form.set_xy(LEFT + 6, top + 4)
+    if consent.witness is not None:
+        name = f"{consent.signer_name}, " if consent.signer_name else ""
+        head = f"Consent was given verbally by {name}{_SIGNERS[consent.signer]}."
+        read = f"{wording.id}, version {wording.version}, language {wording.language}"
+        lines = [f"The text above ({read}) was read aloud.", f"Witness: {consent.witness.name}"]
+    else:
+        head = "The patient could not be asked. The decision was made in the patient's best interests."
+        lines = [
+            f"Decided by {consent.clinician.name if consent.clinician else 'nobody'}, clinician",
+            "It covers care and the health record, and nothing else.",
+        ]
+    form.words(head, 12.5, bold=True, width=RIGHT - LEFT - 12)
+    for line in lines:
+        form.set_xy(LEFT + 6, form.y + 1.5)
+        form.words(line, 11, width=RIGHT - LEFT - 12)
+    form.set_xy(LEFT + 6, form.y + 1.5)
+    form.words(f"Entered by {session.operator.name} on {_day(consent.at)}, {_clock(consent.at)}", 10)
+    bottom = form.y + 4
+    form.set_draw_color(*QUIET)
+    form.set_line_width(0.4)
+    form.rect(LEFT, top, RIGHT - LEFT, bottom - top)
+    form.set_xy(LEFT, bottom + 8)
 
 
 def _draw(form: Page, strokes: Sequence[Stroke], left: float, top: float) -> None:
@@ -192,6 +234,7 @@ def _facts(form: Page, session: Session, station_name: str) -> None:
         ("Operator", session.operator.name),
         ("Kiosk", f"{station_name} ({session.station})"),
         ("Photographs sent", str(taken) if taken else "none"),
+        ("Receipt", receipt_id(session.id)),
         ("Consent identifier", str(consent.id)),
         ("Evidence (SHA-256)", consent.evidence(session.patient, session.operator, session.station)),
     )
@@ -206,8 +249,8 @@ def _facts(form: Page, session: Session, station_name: str) -> None:
         form.words(value, 9)
         form.set_xy(LEFT, max(below, form.y) + 1.2)
     note = (
-        "The evidence is the SHA-256 of the identifier, decision, time, wording, answers, signature strokes, "
-        "patient, operator and kiosk of this consent."
+        "The evidence is the SHA-256 of the identifier, decision, time, wording, answers, who decided and "
+        "how, signature strokes, patient, operator and kiosk of this consent."
     )
     form.set_xy(LEFT, 284)
     form.words(note, 7.5, colour=QUIET)

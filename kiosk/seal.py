@@ -57,6 +57,7 @@ class Kind(Enum):
     CONSENT = "consent"
     PHOTO = "photo"
     MANIFEST = "manifest"
+    CORRECTION = "correction"
 
 
 class Cipher(Enum):
@@ -236,6 +237,26 @@ def open_sealed(private_key: PrivateKey, expected: SealHeader, sealed: Buffer) -
     Raises CannotOpen, and nothing else, for whatever is off: other magic, cut short, extended, moved to
     another session, renamed, renumbered, changed in any bit, or sealed to another key.
     """
+    opened = _decrypt(private_key, expected, sealed)
+    plaintext = bytearray(opened)
+    _overwrite(opened)
+    return plaintext
+
+
+def open_in_place(private_key: PrivateKey, expected: SealHeader, sealed: bytearray) -> None:
+    """Replace a sealed item by its plaintext: one copy of each for a moment, not two of the plaintext.
+
+    Raises CannotOpen as open_sealed does; then the item is as it was.
+    """
+    opened = _decrypt(private_key, expected, sealed)
+    with memoryview(sealed) as buffer:
+        # A bytearray would copy what is assigned to a slice of it first.
+        buffer[: len(opened)] = opened
+    del sealed[len(opened) :]
+    _overwrite(opened)
+
+
+def _decrypt(private_key: PrivateKey, expected: SealHeader, sealed: Buffer) -> bytes:
     with memoryview(sealed) as whole:
         if not whole.c_contiguous or whole.format != "B":
             raise CannotOpen("not a run of bytes")
@@ -248,12 +269,9 @@ def open_sealed(private_key: PrivateKey, expected: SealHeader, sealed: Buffer) -
         info = _info(_prefix(header.to_bytes(), cipher.code))
         with whole[body:] as ciphertext:
             try:
-                opened = cipher.suite().decrypt(ciphertext, private_key.hpke, info=info)
+                return cipher.suite().decrypt(ciphertext, private_key.hpke, info=info)
             except (InvalidTag, ValueError):
                 raise CannotOpen("changed, or sealed to another key") from None
-    plaintext = bytearray(opened)
-    _overwrite(opened)
-    return plaintext
 
 
 def parse_header(sealed: Buffer) -> SealHeader:

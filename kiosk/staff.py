@@ -21,7 +21,6 @@ import os
 import re
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from kiosk import tomlfile
 from kiosk.errors import ConfigError, Problem, SignInError
 from kiosk.model import Identifier, Practitioner
 
@@ -84,30 +84,11 @@ class StaffList:
 
         Raises ConfigError with every complaint: file, entry, key and what is allowed; never a badge or PIN.
         """
-        try:
-            with open(path, "rb") as file:
-                data = file.read(_FILE_MAX + 1)
-        except OSError as e:
-            raise ConfigError((f"{path}: cannot be read: {e.strerror}",)) from None
-        if len(data) > _FILE_MAX:
-            raise ConfigError((f"{path}: too large; allowed: {_FILE_MAX} bytes",))
-        try:
-            found = tomllib.loads(data.decode("utf-8"))
-        except UnicodeDecodeError:
-            raise ConfigError((f"{path}: not UTF-8 text",)) from None
-        except (ValueError, RecursionError) as e:
-            raise ConfigError((f"{path}: not TOML{_where(e)}",)) from None
         complaints: list[str] = []
-        members = _members(found, complaints)
+        members = _members(tomlfile.load(path, _FILE_MAX), complaints)
         if complaints:
-            raise ConfigError(tuple(f"{path}: {complaint}" for complaint in complaints))
+            raise ConfigError(tomlfile.shortened([f"{path}: {complaint}" for complaint in complaints]))
         return cls(members)
-
-
-def _where(error: ValueError | RecursionError) -> str:
-    """The place only: the parser's message may quote a badge."""
-    place = re.search(r"\(at (line \d+, column \d+|end of document)\)$", str(error))
-    return f", {place[1]}" if place else ""
 
 
 def _members(found: Mapping[str, Any], complaints: list[str]) -> list[Member]:

@@ -6,10 +6,12 @@ import os
 import queue
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from kiosk import events as e
@@ -19,6 +21,8 @@ from kiosk.model import QueueStatus, Receipt, Stage
 
 Inbox = queue.SimpleQueue[e.Event | QueueStatus]
 """What the drawing thread empties at each turn."""
+
+T = TypeVar("T")
 
 RECONNECT_S = 0.3
 """Pause between two tries to find the uploader."""
@@ -72,7 +76,11 @@ class Uplink:
         answer = caller.ask(op, timeout=timeout, **arguments)
         descriptor = caller.take_descriptor()
         os.set_inheritable(descriptor, False)
-        return answer, Caller(socket.socket(fileno=descriptor))
+        try:
+            return answer, Caller(socket.socket(fileno=descriptor))
+        except OSError:
+            os.close(descriptor)
+            raise LinkError("the descriptor is no socket") from None
 
     def _present(self) -> Caller:
         """The connection, waiting a moment for an uploader that is just being restarted."""
@@ -109,7 +117,8 @@ class Uplink:
             self._inbox.put(away)
 
     def _say(self, message: Message) -> None:
-        self._status = self._told = _status(message)
+        with _understood():
+            self._status = self._told = _status(message)
         self._inbox.put(self._status)
 
     def _greet(self, caller: Caller) -> None:
@@ -137,31 +146,46 @@ class Uplink:
         if self._session is None or message.get("session") != str(self._session):
             return
         problem = message.get("problem")
-        self._inbox.put(
-            e.DeliveryChanged(
+        with _understood():
+            changed = e.DeliveryChanged(
                 Stage(message["stage"]),
                 None if problem is None else Problem.from_code(problem),
                 _receipt(message.get("receipt")),
             )
-        )
+        self._inbox.put(changed)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Nonsense ends the connection, as babble does, and not the thread that reads it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise LinkError("news that makes no sense") from None
 
 
 def _status(message: Message) -> QueueStatus:
     return QueueStatus(
-        waiting=message["waiting"],
-        parked=message["parked"],
-        online=message["online"],
-        clock_set=message["clock_set"],
+        waiting=_typed(int, message["waiting"]),
+        parked=_typed(int, message["parked"]),
+        online=None if message["online"] is None else _typed(bool, message["online"]),
+        clock_set=_typed(bool, message["clock_set"]),
     )
+
+
+def _typed(kind: type[T], value: object) -> T:
+    if type(value) is not kind:
+        raise TypeError
+    return value
 
 
 def _receipt(message: Message | None) -> Receipt | None:
     if message is None:
         return None
     return Receipt(
-        message["id"],
+        _typed(str, message["id"]),
         UUID(message["session"]),
-        message["photos"],
-        message["destination"],
+        _typed(int, message["photos"]),
+        _typed(str, message["destination"]),
         datetime.fromisoformat(message["delivered_at"]),
     )

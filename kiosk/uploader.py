@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from kiosk.custody import KeyFile
 from kiosk.delivery import Outcome, Verdict, receipt_to_message
 from kiosk.errors import (
     ClockError,
+    KioskError,
     LinkError,
     Problem,
     SealError,
@@ -30,8 +32,9 @@ from kiosk.errors import (
 )
 from kiosk.journal import Journal
 from kiosk.link import Answer, Message, Peer
-from kiosk.model import Decision, Match, Practitioner, Stage
-from kiosk.questions import decision_of, match_of, operator_to_message, text_of, uuid_of
+from kiosk.model import Act, Decision, Match, Practitioner, Stage
+from kiosk.questions import decision_of, match_of, operator_to_message, receipt_of, text_of, uuid_of
+from kiosk.receipts import receipt_id
 from kiosk.schedule import Attempt, Backoff
 from kiosk.seal import generate_into
 from kiosk.spool import Spool
@@ -41,8 +44,27 @@ RESCAN_S = 5.0
 """The spool is looked at this often even when nobody says that something is ready."""
 SWEEP_S = 60.0
 """Between two looks for what does not belong into the spool."""
+_OF_THE_SERVER = frozenset(
+    {
+        *(Problem.UNREACHABLE, Problem.SERVER_BUSY, Problem.NOT_LET_IN, Problem.CONFIG),
+        *(Problem.CERTIFICATE, Problem.CLIENT_CERTIFICATE, Problem.CLOCK_DIFFERS),
+    }
+)
+"""What has nothing to do with one session: the next one would meet it too."""
 CRASHES = 5
 """A session whose delivery process dies this often in a row is parked."""
+
+
+_ACTIONS: Mapping[Decision | Act, Action] = MappingProxyType(
+    {
+        Decision.PERMIT: Action.COMMITTED,
+        Decision.DENY: Action.CONSENT_DENIED,
+        Decision.WITHDRAWN: Action.CONSENT_WITHDRAWN,
+        Act.WITHDRAW: Action.WITHDRAWN_BY_RECEIPT,
+        Act.WRONG_PATIENT: Action.WRONG_PATIENT,
+    }
+)
+"""What the audit says of a commit."""
 
 
 class Starter(Protocol):
@@ -81,6 +103,8 @@ class Parts:
     backoff: Backoff
     probe_s: float
     suite: str
+    delivered: frozenset[UUID] = frozenset()
+    """Sessions that an earlier process proved and wrote down, and perhaps did not come to forget."""
     orphan_s: float = 15.0
     """How long an open session waits for its ui after this process was restarted."""
     peers: set[Peer] = field(default_factory=set)
@@ -115,12 +139,16 @@ class Uploader:
         """Take over what an earlier process left: directory names and stored keys say all of it."""
         parts = self._parts
         self._sweep()
+        # One that has no key left was forgotten whole: what is there under its name now was put there.
+        for session in parts.delivered & parts.keys.sessions():
+            parts.spool.forget(session)
+            parts.keys.forget(session)
         known = set(parts.spool.open_sessions()) | set(parts.spool.ready()) | set(parts.spool.parked())
         for session in parts.spool.parked():
             # IT may have mended what parked it: each start of this process tries it once more.
             parts.spool.unpark(session)
             parts.audit.append(Action.UNPARKED, session=session)
-        # A key without a directory: nothing was sealed yet, or all was delivered and only the key was left.
+        # A key without a directory: nothing was sealed yet.
         waiting_for_ui = set(parts.spool.open_sessions()) | (parts.keys.sessions() - known)
         for session in waiting_for_ui:
             self._open[session] = OpenSession(None, None)
@@ -188,6 +216,8 @@ class Uploader:
                 return self._resume(peer, uuid_of(message), committed=message.get("committed") is True)
             case "match":
                 return self._matched(uuid_of(message), match_of(message))
+            case "receipt":
+                return self._receipt(peer, uuid_of(message), receipt_of(message))
             case "commit":
                 return await self._committed(uuid_of(message), decision_of(message), message)
             case "end":
@@ -277,10 +307,7 @@ class Uploader:
         return Answer({}, (descriptor,))
 
     def _resume(self, peer: Peer, session: UUID, *, committed: bool) -> Mapping[str, Any]:
-        """A ui found this process again. Says where its session is, or that it is gone.
-
-        A committed session leaves the spool by proven delivery only: gone from there means delivered.
-        """
+        """A ui found this process again. Says where its session is, or that it is gone."""
         if session in self._news:
             return self._news[session]
         parked = self._parts.spool.parked()
@@ -288,15 +315,31 @@ class Uploader:
             return self._stage(session, Stage.PARKED, Problem.from_code(parked[session]))
         if session in self._parts.spool.ready():
             return self._stage(session, Stage.WAITING)
-        if committed:
+        if session in self._parts.delivered:
             return self._stage(session, Stage.DELIVERED)
         held = self._open.get(session)
-        if held is None or session not in self._parts.keys.sessions():
+        if committed or held is None or session not in self._parts.keys.sessions():
+            # Committed, and neither there nor delivered: it was taken out of the spool.
             raise SessionGone
         held.peer = peer
         return {"stage": "open"}
 
-    async def _committed(self, session: UUID, decision: Decision, message: Message) -> Mapping[str, Any]:
+    def _receipt(self, peer: Peer, session: UUID, receipt: str) -> Mapping[str, Any]:
+        """Note who asks for a receipt; say no where its photographs have not left this kiosk yet."""
+        held = self._open.get(session)
+        if held is None or held.peer is not peer:
+            raise SessionGone
+        self._parts.audit.append(
+            Action.RECEIPT_ASKED, session=session, operator=held.operator, outcome=receipt.lower()
+        )
+        here = (*self._parts.spool.ready(), *self._parts.spool.parked())
+        if receipt in map(receipt_id, here):
+            raise KioskError("still in the spool", problem=Problem.RECEIPT_WAITING)
+        return {}
+
+    async def _committed(
+        self, session: UUID, decision: Decision | Act, message: Message
+    ) -> Mapping[str, Any]:
         parts = self._parts
         held = self._open.get(session)
         if held is None:
@@ -305,14 +348,12 @@ class Uploader:
         if session not in parts.spool.ready():
             raise SessionGone("not renamed")
         self._take(session)
-        action = {
-            Decision.PERMIT: Action.COMMITTED,
-            Decision.DENY: Action.CONSENT_DENIED,
-            Decision.WITHDRAWN: Action.CONSENT_WITHDRAWN,
-        }[decision]
         photos = message.get("photos")
         count = photos if isinstance(photos, int) else 0
-        parts.audit.append(action, session=session, operator=held.operator, count=count)
+        outcome = receipt_of(message).lower() if isinstance(decision, Act) else "ok"
+        parts.audit.append(
+            _ACTIONS[decision], session=session, operator=held.operator, outcome=outcome, count=count
+        )
         await self._close(session)
         self._tell(self._stage(session, Stage.WAITING))
         self._tell_status()
@@ -347,6 +388,8 @@ class Uploader:
         while True:
             self._nudge.clear()
             ready = self._parts.spool.ready()
+            for session in self._attempts.keys() - set(ready):
+                self._vanished(session)
             for session in ready:
                 self._attempts.setdefault(session, Attempt())
             due = [s for s in ready if s not in self._open and self._attempts[s].due <= loop.time()]
@@ -404,10 +447,13 @@ class Uploader:
             self._park(session, Problem.INTERNAL)
             return
         receipt = outcome.receipt
-        parts.audit.append(Action.DELIVERED, session=session, count=receipt.photos)
+        said = "ok" if outcome.problem is None else "not-anchored"
+        parts.audit.append(Action.DELIVERED, session=session, outcome=said, count=receipt.photos)
         parts.spool.forget(session)
         parts.keys.forget(session)
         parts.journal.say("wiped", session=session)
+        if outcome.problem is not None:
+            parts.journal.say("not-anchored", session=session, problem=outcome.problem.code)
         parts.journal.say(
             "receipt",
             session=session,
@@ -429,9 +475,19 @@ class Uploader:
         self._attempts.pop(session, None)
         self._tell(self._stage(session, Stage.PARKED, problem))
 
+    def _vanished(self, session: UUID) -> None:
+        """Say that somebody took a committed session out of the spool: that is no delivery."""
+        parts = self._parts
+        parts.keys.forget(session)
+        parts.audit.append(Action.SESSION_DESTROYED, session=session, outcome="vanished")
+        parts.journal.say("session-destroyed", session=session, reason="vanished")
+        del self._attempts[session]
+        self._tell(self._stage(session, Stage.PARKED, Problem.KEY_LOST))
+        self._tell_status()
+
     def _put_off(self, session: UUID, problem: Problem, due: float) -> None:
         self._attempts[session].due = due
-        if problem in (Problem.UNREACHABLE, Problem.SERVER_BUSY, Problem.NOT_LET_IN):
+        if problem in _OF_THE_SERVER:
             # One server serves all sessions: nobody else hurries it meanwhile.
             for other in self._attempts.values():
                 other.due = max(other.due, due)

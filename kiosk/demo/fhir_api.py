@@ -6,7 +6,10 @@ repeats nothing of what was sent.
 
 from __future__ import annotations
 
+import copy
+import hmac
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -74,8 +77,9 @@ def flip_bytes(data: bytes) -> bytes:
 class FhirApi:
     """Answers FHIR requests from a store."""
 
-    def __init__(self, store: FhirStore) -> None:
+    def __init__(self, store: FhirStore, *, signed: bool = False) -> None:
         self._store = store
+        self._key = secrets.token_bytes(32) if signed else None
 
     def answer(
         self, request: Request, *, corrupt: bool = False, leave: frozenset[str] = frozenset()
@@ -122,12 +126,34 @@ class FhirApi:
             stored = replace(stored, data=flip_bytes(stored.data))
         if kind != "Binary" or _accepts_fhir(request):
             self._check_accept(request)
-            return json_answer(200, stored.full(), *_version_headers(stored))
+            return json_answer(200, self._shown(stored.full()), *_version_headers(stored))
         content_type = str(stored.resource["contentType"])
         headers = [*_version_headers(stored), ("X-Content-Type-Options", "nosniff")]
         if content_type.partition(";")[0].strip().lower() not in _SHOWN_IN_BROWSER:
             headers.append(("Content-Security-Policy", "sandbox; default-src 'none'"))
         return Answer(200, stored.data or b"", content_type, tuple(headers))
+
+    def storage(self, id_: str, signature: str) -> Answer:
+        """What a signed address gives, to anybody who has it."""
+        if self._key is None or not hmac.compare_digest(self._sign(id_), signature):
+            return error_answer(FhirError(403, "forbidden", "The signature is wrong."))
+        stored = self._store.read("Binary", id_)
+        return Answer(200, stored.data or b"", str(stored.resource["contentType"]))
+
+    def _sign(self, id_: str) -> str:
+        return hmac.new(self._key or b"", id_.encode(), "sha256").hexdigest()
+
+    def _shown(self, resource: Json) -> Json:
+        """As it is given back: where addresses are signed, with these in place of references to a Binary."""
+        if self._key is None or resource["resourceType"] != "DocumentReference":
+            return resource
+        shown = copy.deepcopy(resource)
+        for content in shown["content"]:
+            kind, _, id_ = content["attachment"].get("url", "").partition("/")
+            if kind == "Binary":
+                origin = self._store.base_url.removesuffix("/fhir")
+                content["attachment"]["url"] = f"{origin}/storage/{id_}?Signature={self._sign(id_)}"
+        return shown
 
     def _create(self, request: Request, kind: str) -> Answer:
         condition = request.headers.get("if-none-exist")
@@ -172,7 +198,11 @@ class FhirApi:
         bundle: Json = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "link": links}
         if page:
             bundle["entry"] = [
-                {"fullUrl": f"{base}/{'/'.join(s.key)}", "resource": s.full(), "search": {"mode": "match"}}
+                {
+                    "fullUrl": f"{base}/{'/'.join(s.key)}",
+                    "resource": self._shown(s.full()),
+                    "search": {"mode": "match"},
+                }
                 for s in page
             ] + self._included(page, query)
         return json_answer(200, bundle)

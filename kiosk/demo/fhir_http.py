@@ -30,12 +30,16 @@ _LOGIN_PAGE = b"<!doctype html><title>Sign in</title><h1>Sign in to the network<
 
 
 class RequestRecord(NamedTuple):
-    """One FHIR request. `path` has no query; `status` 0: dropped; `request_id`: X-Request-Id."""
+    """One request. `path` has no query; `status` 0: dropped; `request_id`: X-Request-Id.
+
+    signed_in: whether credentials came with it.
+    """
 
     method: str
     path: str
     status: int
     request_id: str | None
+    signed_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,11 @@ class _Handler(BaseHTTPRequestHandler):
             )
         elif path == "/fhir" or path.startswith("/fhir/"):
             self._fhir(method, path, query)
+        elif method == "GET" and path.startswith("/storage/"):
+            signature = query.removeprefix("Signature=")
+            self._answer(
+                method, path, self.server.parts.api.storage(path.removeprefix("/storage/"), signature)
+            )
         else:
             self._page(method, path)
 
@@ -254,7 +263,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _note(self, method: str, path: str, status: int) -> None:
         request_id = self.headers.get("X-Request-Id")
-        self.server.parts.records.append(RequestRecord(method, path, status, request_id and request_id[:200]))
+        signed_in = "Authorization" in self.headers
+        self.server.parts.records.append(
+            RequestRecord(method, path, status, request_id and request_id[:200], signed_in)
+        )
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)

@@ -51,6 +51,7 @@ _GENDERS = frozenset({"male", "female", "other", "unknown"})
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "Patient": (),
     "Practitioner": (),
+    "RelatedPerson": ("patient",),
     "Device": (),
     "Consent": (
         "status",
@@ -91,6 +92,7 @@ TYPES = tuple(REQUIRED)
 _CODES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "Patient": {"gender": _GENDERS},
     "Practitioner": {"gender": _GENDERS},
+    "RelatedPerson": {"gender": _GENDERS},
     "Device": {"status": frozenset({"active", "inactive", "entered-in-error", "unknown"})},
     "Consent": {
         "status": frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"}),
@@ -146,6 +148,7 @@ _COMMON_ARRAYS = ("contained", "extension", "modifierExtension")
 _ARRAYS: Mapping[str, tuple[str, ...]] = {
     "Patient": ("identifier", "name", "telecom", "address", "contact", "communication", "link"),
     "Practitioner": ("identifier", "name", "telecom", "address", "qualification"),
+    "RelatedPerson": ("identifier", "relationship", "name", "telecom", "address", "photo", "communication"),
     "Device": ("identifier", "udiCarrier", "deviceName", "version", "property", "safety", "note"),
     "Consent": ("identifier", "category", "performer", "organization", "policy", "verification"),
     "DocumentReference": ("identifier", "category", "author", "relatesTo", "securityLabel", "content"),
@@ -159,6 +162,7 @@ _ARRAYS: Mapping[str, tuple[str, ...]] = {
 
 _MUST_POINT_AT: Mapping[str, Mapping[str, str]] = {
     "Consent": {"patient": "Patient"},
+    "RelatedPerson": {"patient": "Patient"},
     "DocumentReference": {"subject": "Patient"},
 }
 

@@ -1,6 +1,7 @@
-"""Search as the demo's FHIR server does it: R4 token and reference parameters on parsed JSON. Pure functions.
+"""Search as the demo's FHIR server does it: R4 token, reference and string parameters on parsed JSON.
 
-Source: HL7 FHIR R4 4.0.1, 3.1.1 (search), with the parameters that the kiosk and its tests ask for.
+Pure functions. Source: HL7 FHIR R4 4.0.1, 3.1.1 (search), with the parameters that the kiosk and its tests
+ask for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Params = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class SearchParam:
-    """Where a parameter looks. `kind`: token, reference or date; `target`: the only type it finds, if any."""
+    """Where a parameter looks. `kind`: token, reference, string or date; `target`: the only type found."""
 
     kind: str
     paths: tuple[str, ...]
@@ -32,6 +33,11 @@ _IDENTIFIER = SearchParam("token", ("identifier",))
 SEARCH_PARAMS: Mapping[str, Mapping[str, SearchParam]] = {
     "Patient": {"_id": _ID, "identifier": _IDENTIFIER},
     "Practitioner": {"_id": _ID, "identifier": _IDENTIFIER},
+    "RelatedPerson": {
+        "_id": _ID,
+        "identifier": _IDENTIFIER,
+        "patient": SearchParam("reference", ("patient",), "Patient"),
+    },
     "Device": {
         "_id": _ID,
         "identifier": _IDENTIFIER,
@@ -57,6 +63,7 @@ SEARCH_PARAMS: Mapping[str, Mapping[str, SearchParam]] = {
     "AuditEvent": {
         "_id": _ID,
         "entity": SearchParam("reference", ("entity.what",)),
+        "entity-name": SearchParam("string", ("entity.name",)),
         "patient": SearchParam("reference", ("agent.who", "entity.what"), "Patient"),
     },
     "Location": {"_id": _ID, "identifier": _IDENTIFIER},
@@ -131,7 +138,7 @@ def matches(resource: Json, query: Query, base_url: str) -> bool:
     known = SEARCH_PARAMS[resource["resourceType"]]
     for name, text in query.criteria:
         param = known[name]
-        test = {"token": _token, "reference": _reference, "date": _date}[param.kind]
+        test = _TESTS[param.kind]
         found = [value for path in param.paths for value in _values(resource, path)]
         wanted = re.split(r"(?<!\\),", text)
         if not any(test(value, want, param.target, base_url) for value in found for want in wanted):
@@ -201,6 +208,13 @@ def _reference(value: Any, wanted: str, target: str, base_url: str) -> bool:
     if "/" not in want:
         return here.partition("/")[2] == want
     return here == (local_reference(want, base_url) or want)
+
+
+def _string(value: Any, wanted: str, _target: str, _base_url: str) -> bool:
+    return isinstance(value, str) and value.casefold().startswith(_plain(wanted).casefold())
+
+
+_TESTS = {"token": _token, "reference": _reference, "string": _string, "date": _date}
 
 
 def _plain(text: str) -> str:

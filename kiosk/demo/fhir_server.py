@@ -40,7 +40,10 @@ class DemoFhirServer:
     patients: R4 Patient resources known at start (default: demo_patients()). visits: other resources known at
     start (default: demo_visits(), with the default patients). host: a loopback address, else
     ValueError. port: 0 takes a free one. max_body: bytes, above which 413 is answered. update_create: whether
-    clients may choose the id of a new resource (CapabilityStatement updateCreate).
+    clients may choose the id of a new resource (CapabilityStatement updateCreate). max_data: characters of a
+    Binary's base64 above which 400 is answered, as some servers do whose limit for bodies is larger; raw
+    bytes are not concerned. signed: attachments are given back as addresses outside the FHIR base that are
+    good without signing in (`storage_url`).
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class DemoFhirServer:
         visits: Iterable[Json] | None = None,
         max_body: int = MAX_BODY,
         update_create: bool = True,
+        max_data: int | None = None,
+        signed: bool = False,
     ) -> None:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
         if not address.is_loopback:
@@ -59,10 +64,10 @@ class DemoFhirServer:
         # Visits are the demo patients' own: whoever brings other patients brings those too.
         others = demo_visits() if patients is None and visits is None else visits or ()
         known = demo_patients() if patients is None else patients
-        self.store = FhirStore(known, others=others, update_create=update_create)
+        self.store = FhirStore(known, others=others, update_create=update_create, max_data=max_data)
         self.faults = Faults()
         self._parts = Parts(
-            FhirApi(self.store),
+            FhirApi(self.store, signed=signed),
             Gallery(self.store, self.faults),
             self.faults,
             max_body,
@@ -134,6 +139,11 @@ class DemoFhirServer:
     def base_url(self) -> str:
         """The FHIR base address. Raises RuntimeError before the first start."""
         return self.gallery_url + "fhir"
+
+    @property
+    def storage_url(self) -> str:
+        """What signed addresses start with."""
+        return self.gallery_url + "storage"
 
     @property
     def requests(self) -> list[RequestRecord]:

@@ -97,6 +97,7 @@ class FhirStore:
     patients, others: what is there from the start.
 
     update_create: whether a PUT to an id that is not there yet creates the resource (R4, 3.1.0.4.1).
+    max_data: characters of base64 that a Binary may hold; None: any number.
     """
 
     def __init__(
@@ -106,9 +107,11 @@ class FhirStore:
         *,
         others: Iterable[Json] = (),
         update_create: bool = True,
+        max_data: int | None = None,
     ) -> None:
         self.base_url = base_url
         self.update_create = update_create
+        self._max_data = max_data
         self._lock = threading.RLock()
         self._versions: dict[str, dict[str, list[Stored]]] = {kind: {} for kind in TYPES}
         self._deleted: dict[Key, int] = {}
@@ -179,7 +182,7 @@ class FhirStore:
     def create(self, resource: Any, kind: str, if_none_exist: str | None = None) -> Written:
         """Store a new resource, unless the criteria find one. Raises FhirError 400, 404, 412."""
         check_resource(resource, kind)
-        resource, data = _split(resource)
+        resource, data = self._split(resource)
         return self.create_checked(resource, data, if_none_exist)
 
     def create_checked(self, resource: Json, data: bytes | None, if_none_exist: str | None = None) -> Written:
@@ -201,7 +204,7 @@ class FhirStore:
         if not is_id(id_) or resource.get("id") != id_:
             raise FhirError(400, "value", "The resource's id is not the id in the address.")
         if data is None:
-            resource, data = _split(resource)
+            resource, data = self._split(resource)
         with self._lock:
             versions = self._versions[kind].get(id_)
             self._check_may_put(versions)
@@ -268,7 +271,7 @@ class FhirStore:
         if method not in ("POST", "PUT"):
             raise FhirError(400, "not-supported", "request.method must be POST or PUT on this server.")
         kind = check_resource(entry.get("resource"))
-        resource, data = _split(entry["resource"])
+        resource, data = self._split(entry["resource"])
         if method == "PUT":
             return self._plan_update(resource, data, request, before)
         if url != kind:
@@ -305,6 +308,16 @@ class FhirStore:
     def _check_may_put(self, versions: list[Stored] | None) -> None:
         if not versions and not self.update_create:
             raise FhirError(405, "not-supported", "This server chooses the ids of new resources itself.")
+
+    def _split(self, resource: Json) -> tuple[Json, bytes | None]:
+        """Take the bytes out of a Binary."""
+        if resource["resourceType"] != "Binary":
+            return resource, None
+        text = resource.get("data", "")
+        if self._max_data is not None and isinstance(text, str) and len(text) > self._max_data:
+            raise FhirError(400, "too-long", "Binary.data is longer than this server takes.")
+        data = decode_base64(text, "Binary.data")
+        return {k: v for k, v in resource.items() if k != "data"}, data
 
     def _refers_to(self, resource: Json, key: Key) -> bool:
         """Whether a Reference points at `key`; an attachment's url is none, so it protects nothing."""
@@ -371,14 +384,6 @@ def _stored(plan: _Plan) -> Stored:
     if plan.existing is None:
         raise RuntimeError("a planned entry was not committed")
     return plan.existing
-
-
-def _split(resource: Json) -> tuple[Json, bytes | None]:
-    """Take the bytes out of a Binary."""
-    if resource["resourceType"] != "Binary":
-        return resource, None
-    data = decode_base64(resource.get("data", ""), "Binary.data")
-    return {k: v for k, v in resource.items() if k != "data"}, data
 
 
 def _check_if_match(versions: list[Stored] | None, if_match: str | None) -> None:

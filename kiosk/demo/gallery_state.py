@@ -18,6 +18,8 @@ PDF = "application/pdf"
 _PURPOSES = {"TREAT": "Care and health record", "TRAIN": "Teaching", "HRESCH": "Research or publication"}
 _SYSTEMS = {"https://fhir.nhs.uk/Id/nhs-number": "NHS No."}
 _ANY = "Hospital No."
+_OVER = ("inactive", "rejected", "entered-in-error")
+"""Statuses of a Consent that is no longer in force."""
 
 
 def gallery_state(store: FhirStore, faults: Faults) -> Json:
@@ -67,8 +69,7 @@ class _View:
         for consent in self._consents:
             if self._local(consent.get("patient")) == me:
                 # Consents of one signature, one for each purpose, share the form they come from.
-                form = self._local(consent.get("sourceReference"))
-                decisions.setdefault(form or str(consent["id"]), []).append(consent)
+                decisions.setdefault(self._form_of(consent) or str(consent["id"]), []).append(consent)
         photographs = [
             document
             for document in self._documents.values()
@@ -89,21 +90,39 @@ class _View:
         }
 
     def _decision(self, consents: list[Json]) -> Json:
-        form = self._documents.get(self._local(consents[0].get("sourceReference")) or "", {})
-        choices = [choice for consent in consents for choice in _choices(consent.get("provision"))]
-        ended = any(c.get("status") in ("inactive", "entered-in-error") for c in consents)
-        if ended or "withdrawn" in _text(form, "description").lower():
+        form = self._documents.get(self._form_of(consents[0]) or "", {})
+        choices = [
+            {"purpose": purpose, "yes": yes} | ({} if consent.get("status") not in _OVER else {"over": True})
+            for consent in consents
+            for purpose, yes in _choices(consent.get("provision"))
+        ]
+        allowed = any(choice["yes"] and "over" not in choice for choice in choices)
+        if all(c.get("status") == "entered-in-error" for c in consents):
+            word = "in-error"
+        elif any("over" in choice for choice in choices):
+            word = "partly" if allowed else "withdrawn"
+        elif "withdrawn" in _text(form, "description").lower():
             word = "withdrawn"
         else:
-            word = "agreed" if any(yes for _, yes in choices) else "refused"
+            word = "agreed" if allowed else "refused"
         return {
             "id": consents[0]["id"],
             "decision": word,
             "at": consents[0].get("dateTime"),
-            "choices": [{"purpose": purpose, "yes": yes} for purpose, yes in choices],
+            "choices": choices,
             "signature": next(self._signatures({f"Consent/{c['id']}" for c in consents}), None),
             "form": self._link(form, (PDF,)),
         }
+
+    def _form_of(self, consent: Json) -> str | None:
+        """The form that a Consent comes from; a withdrawal comes from the Consent that it ends."""
+        consents = {f"Consent/{c['id']}": c for c in self._consents}
+        for _ in range(len(consents)):
+            source = self._local(consent.get("sourceReference"))
+            if source not in consents:
+                return source
+            consent = consents[source]
+        return None
 
     def _signatures(self, consents: set[str]) -> Iterator[str]:
         for provenance in self._provenances:

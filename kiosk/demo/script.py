@@ -29,6 +29,8 @@ from kiosk.flow import State
 CAMERA = ("blur", "dark", "hang", "unplug", "ok")
 _ONE_TEXT = ("badge", "scan", "pin", "type", "tap", "expect", "absent", "shot")
 _CHOICES = {"camera": CAMERA, "network": ("down", "up"), "kill": ("ui", "uploader")}
+_SHOWN = 40
+"""Characters of a wrong word that a complaint repeats."""
 VERBS = (*_ONE_TEXT, *_CHOICES, "sign", "press", "server", "wait", "pause")
 
 
@@ -68,7 +70,7 @@ def _step(number: int, words: list[str]) -> Step:
     if verb in _CHOICES:
         _count(verb, rest, 1, 1, " or ".join(_CHOICES[verb]))
         if rest[0] not in _CHOICES[verb]:
-            raise ValueError(f"{verb} {rest[0]}; allowed: {', '.join(_CHOICES[verb])}")
+            raise ValueError(f"{verb} {rest[0][:_SHOWN]}; allowed: {', '.join(_CHOICES[verb])}")
         return Step(number, verb, rest[0])
     match verb:
         case "sign":
@@ -87,12 +89,12 @@ def _step(number: int, words: list[str]) -> Step:
             _count(verb, rest, 1, 2, "a state or an event, and perhaps seconds")
             _waitable(rest[0])
             return Step(number, verb, rest[0], _seconds(rest[1]) if len(rest) > 1 else None)
-    raise ValueError(f"unknown step {verb!r}; allowed: {', '.join(sorted(VERBS))}")
+    raise ValueError(f"unknown step {verb[:_SHOWN]!r}; allowed: {', '.join(sorted(VERBS))}")
 
 
 def _waitable(name: str) -> None:
     if name.isupper() and name not in State.__members__:
-        raise ValueError(f"unknown state {name}; allowed: {', '.join(State.__members__)}")
+        raise ValueError(f"unknown state {name[:_SHOWN]}; allowed: {', '.join(State.__members__)}")
 
 
 def _count(verb: str, rest: list[str], least: int, most: int, allowed: str) -> None:
@@ -104,7 +106,7 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number of seconds") from None
+        raise ValueError(f"{text[:_SHOWN]!r} is not a number of seconds") from None
     if not 0 <= seconds <= 600:
         raise ValueError("seconds are 0 to 600")
     return seconds

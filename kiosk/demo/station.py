@@ -69,7 +69,7 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
     }
     if options.template is not None:
         given = config.load(options.template).model_dump(mode="json", exclude_unset=True)
-        for name in ("station", "camera", "panel", "seal", "timeouts"):
+        for name in ("station", "camera", "panel", "seal", "audit", "timeouts"):
             sections.setdefault(name, {}).update(given.get(name, {}))
         # The rest of [fhir] is the demo's own; the place is of whichever server the demo is played on.
         if options.location is None and "location" in given.get("fhir", {}):

@@ -31,6 +31,7 @@ from kiosk.demo.fhir_server import DemoFhirServer
 from kiosk.demo.remote import RemoteHand
 from kiosk.demo.visits import CLINIC
 from kiosk.errors import KioskError, LinkError
+from kiosk.process import ENVIRONMENT
 
 READY_S = 30.0
 RESTARTS = 8
@@ -109,9 +110,7 @@ class Demo:
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "NOTIFY_"))}
-        # Freed memory is overwritten and large blocks go back to the system at once.
-        memory = {"MALLOC_PERTURB_": "165", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "2"}
-        return {**kept, **memory, "PYTHONUNBUFFERED": "1", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+        return {**kept, **ENVIRONMENT, "PYTHONUNBUFFERED": "1", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
 
     def _command(self, name: str, *more: str) -> list[str]:
         me = ["--config", str(self.config), "--parent", str(os.getpid())]

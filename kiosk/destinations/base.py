@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
-from uuid import NAMESPACE_URL, UUID, uuid5
 
-from kiosk.model import Photo, Receipt, Session, Stage
+from kiosk.heads import SignedHead
+from kiosk.model import Correction, Photo, Receipt, Session, Stage
+from kiosk.receipts import receipt_id as receipt_id
 
 OpenPhoto = Callable[[Photo], bytearray]
 """Returns a photograph's JPEG plaintext; whoever calls it overwrites the bytes when done."""
 Progress = Callable[[Stage], None]
 """Told SENDING while sending and PROVING while reading back."""
 
-_RECEIPT_NAMESPACE = uuid5(NAMESPACE_URL, "urn:lethe-kiosk:receipt")
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32: no I, L, O, U, so that a code can be read out on the telephone."""
+_ZEROS = bytes(64 * 1024)
 
 
 class Destination(Protocol):
@@ -42,15 +41,25 @@ class Destination(Protocol):
         """
         ...
 
+    def anchor(self, session: Session, receipt: Receipt, head: SignedHead) -> None:
+        """Record a proven delivery in the destination's own audit, with the newest head of the kiosk's.
 
-def receipt_id(session: UUID) -> str:
-    """A short code such as R-7K4M-2QHD, always the same for one session, without patient data.
+        Called after `deliver`, and again where what came of it is not known: one session makes one record
+        wherever the far side allows it. It holds a reference to the patient and nothing else about them.
+        Raises errors.DeliveryError where it could not be recorded: what was proven stays proven.
+        """
+        ...
 
-    40 bits of a UUID version 5 (RFC 9562) in Crockford's base 32.
-    """
-    bits = uuid5(_RECEIPT_NAMESPACE, str(session)).int >> 88
-    code = "".join(_ALPHABET[(bits >> shift) & 31] for shift in range(35, -1, -5))
-    return f"R-{code[:4]}-{code[4:]}"
+
+class Corrector(Protocol):
+    """Somewhere that can take back what was delivered; see destinations/corrections.py."""
+
+    def correct(self, correction: Correction, progress: Progress) -> Receipt:
+        """Carry one correction out and prove it.
+
+        May be called again after any failure or kill, like Destination.deliver, and raises the same errors.
+        """
+        ...
 
 
 def make_receipt(session: Session, destination: str, delivered_at: datetime) -> Receipt:
@@ -65,5 +74,8 @@ def make_receipt(session: Session, destination: str, delivered_at: datetime) -> 
 
 
 def wipe(buffer: bytearray) -> None:
-    """Overwrite a plaintext buffer with zeros."""
-    buffer[:] = bytes(len(buffer))
+    """Overwrite a plaintext buffer with zeros, a piece at a time: whole zeros would be two copies of it."""
+    with memoryview(buffer) as view:
+        for start in range(0, len(view), len(_ZEROS)):
+            piece = view[start : start + len(_ZEROS)]
+            piece[:] = _ZEROS[: len(piece)]

@@ -1,6 +1,7 @@
 """Delivery into a FHIR R4 record: ask what is there, send what is missing, read it all back, then claim it.
 
-The order is form, Consents and Provenance in one transaction, then one transaction per photograph. Every
+The order is form, Consents and Provenance in one transaction, then one transaction per photograph; a server
+that finds that too long gets the photograph's bytes first, as they are, and then the rest. Every
 resource is recognised by an identifier that was minted before anything was sent, so a lost answer is
 answered by asking. Nothing of a session is kept between two calls.
 
@@ -14,15 +15,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from kiosk.consent_text import ENGLISH, ConsentText, wording_of
+from kiosk.destinations.audit_trail import AUDIT_EVENT, record_delivery
 from kiosk.destinations.base import OpenPhoto, Progress, make_receipt, wipe
 from kiosk.destinations.second_copies import (
     BINARY,
@@ -31,7 +33,7 @@ from kiosk.destinations.second_copies import (
     delete_second_binary,
     delete_second_provenance,
 )
-from kiosk.errors import Conflict, NotProven, Rejected
+from kiosk.errors import Conflict, DeliveryError, NotProven, NotThere, Rejected
 from kiosk.fhir.answers import (
     Resource,
     creates_by_put,
@@ -42,19 +44,23 @@ from kiosk.fhir.answers import (
     part,
     token,
 )
-from kiosk.fhir.client import FhirClient
+from kiosk.fhir.client import Digest, FhirClient, Pieces
 from kiosk.fhir.codes import PURPOSES
-from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id
-from kiosk.fhir.photos import JPEG, photo_transaction
+from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, proxy_id, sha1_base64
+from kiosk.fhir.photos import JPEG, binary_id, check_photo, filing_transaction, photo_transaction
 from kiosk.fhir.practitioners import with_reference
 from kiosk.fhir.resources import Filing, validate
+from kiosk.heads import SignedHead
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
 from kiosk.report import consent_form_pdf
 
 INDEX_PAUSES = (0.25, 0.75, 2.0)
 """Seconds to wait for a server whose search lags behind its writes, before a write counts as lost."""
 
-DOCUMENT = "DocumentReference"
+DOCUMENT, PERSON = "DocumentReference", "RelatedPerson"
+
+SURELY_TAKEN = 700_000
+"""Bytes of a photograph that no server known to us finds too long inside a transaction: 1 MiB as base64."""
 
 Wanted = Mapping[str, Sequence[UUID]]
 """Identifiers by resource type."""
@@ -76,7 +82,8 @@ class FhirDestination:
     first is the one in use. What remains there: a second copy that may not be deleted or whose answer is
     lost as well, and one that an earlier attempt makes after this session was proven, of which nobody hears.
     Such a Binary is referred to by nothing; its securityContext names the patient. Such a Provenance repeats
-    the first.
+    the first.  A photograph that was sent apart from its DocumentReference leaves, on such a server, one
+    Binary more for every attempt that ended between the two.
     """
 
     name = "fhir"
@@ -96,6 +103,7 @@ class FhirDestination:
         self._now = now
         self._pause = pause
         self._by_put: frozenset[str] | None = None
+        self._too_long: int | None = None
 
     def deliver(self, session: Session, open_photo: OpenPhoto, progress: Progress) -> Receipt:
         """Deliver and prove one session; see Destination.deliver."""
@@ -107,13 +115,21 @@ class FhirDestination:
             self._send_photo(session, photo, open_photo, consents)
         progress(Stage.PROVING)
         stored = self._prove_consents(session)
-        digest = hashlib.sha256(form).hexdigest()
-        stored.append(self._prove_document(session, form_id(session), PDF, len(form), digest))
+        if session.consent.proxy is not None:
+            person = self._get(PERSON, (proxy_id(session),))[proxy_id(session)]
+            if not self._is_patient(part(person, "patient"), session):
+                raise NotProven(f"{PERSON}: read back different from what was sent")
+        stored.append(self._prove_document(session, form_id(session), PDF, Digest.of(form)))
         for photo in session.photos:
-            stored.append(self._prove_document(session, photo.id, JPEG, photo.size, photo.sha256))
+            stored.append(self._prove_photo(session, photo, open_photo, consents))
         # The server's own time of storing, so that a second proof gives an equal receipt.
         when = max((at for at in map(_last_updated, stored) if at), default=None)
         return make_receipt(session, self.name, when or self._now())
+
+    def anchor(self, session: Session, receipt: Receipt, head: SignedHead) -> None:
+        """Write the session's AuditEvent; see Destination.anchor and destinations/audit_trail.py."""
+        put = self._may_put(AUDIT_EVENT)
+        record_delivery(self._client, self._filing, session, receipt, head, put=put)
 
     def _form(self, session: Session) -> bytes:
         wording = wording_of(session.consent, self._wordings)
@@ -127,8 +143,10 @@ class FhirDestination:
         """Make sure of the form and the Consents; returns the references of the Consents."""
         forms, consents = (form_id(session),), tuple(consent_id(session, purpose) for purpose in Purpose)
         wanted = {DOCUMENT: forms, "Consent": consents}
+        if session.consent.proxy is not None:
+            wanted[PERSON] = (proxy_id(session),)
         present = self._references(wanted)
-        if len(present) < len(forms) + len(consents):
+        if len(present) < sum(map(len, wanted.values())):
             put = self._may_put(PROVENANCE)
             bundle = consent_bundle(session, self._filing, form, present, put=put)
             validate(bundle)
@@ -145,18 +163,75 @@ class FhirDestination:
         wanted = {DOCUMENT: (photo.id,)}
         if self._references(wanted):
             return
+        if self._too_long is None or photo.size < self._too_long:
+            try:
+                self._send_whole(session, photo, open_photo, consents)
+            except Rejected as e:
+                if e.status not in (400, 413) or photo.size <= SURELY_TAKEN:
+                    raise
+                self._too_long = photo.size
+            else:
+                return
+        self._send_apart(session, photo, open_photo, consents)
+
+    def _send_whole(
+        self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
+    ) -> None:
+        """Binary and DocumentReference in one transaction."""
+        wanted = {DOCUMENT: (photo.id,)}
         put = self._may_put(BINARY)
         jpeg = open_photo(photo)
         try:
             body = photo_transaction(session, self._filing, photo, jpeg, consents, put=put)
-        finally:
-            wipe(jpeg)
-        try:
             written = self._send(body, (BINARY, DOCUMENT), wanted)
         finally:
-            wipe(body)
+            wipe(jpeg)
         if not put:
             delete_second_binary(self._client, written, lambda: self._get(DOCUMENT, (photo.id,))[photo.id])
+
+    def _send_apart(
+        self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
+    ) -> None:
+        """The bytes as they are, then the transaction that refers to them: for who finds the whole too long.
+
+        A server that ran the whole as a batch has kept the DocumentReference without its Binary: it is
+        replaced. When the DocumentReference is refused, the bytes are taken back.
+        """
+        wanted = {DOCUMENT: (photo.id,)}
+        left = self._find(DOCUMENT, (photo.id,)).get(photo.id)
+        if left is not None and self._leads_to_bytes(left, photo):
+            return
+        jpeg = open_photo(photo)
+        try:
+            check_photo(photo, jpeg)
+            sha1 = sha1_base64(jpeg)
+            id = str(binary_id(photo.id)) if self._may_put(BINARY) else None
+            url = self._client.store_binary(jpeg, JPEG, f"Patient/{session.patient.id}", id)
+        finally:
+            wipe(jpeg)
+        body = filing_transaction(
+            session,
+            self._filing,
+            photo,
+            sha1,
+            consents,
+            url=url,
+            id=_reference(left).removeprefix(f"{DOCUMENT}/") if left else None,
+        )
+        try:
+            self._send(body, (DOCUMENT,), wanted)
+        except Rejected:
+            with suppress(DeliveryError):
+                self._client.delete(BINARY, url.removeprefix(f"{BINARY}/"))
+            raise
+
+    def _leads_to_bytes(self, document: Resource, photo: Photo) -> bool:
+        attachments = [part(content, "attachment") for content in objects(document, "content")]
+        try:
+            self._attached(attachments[0] if attachments else {}, JPEG, photo.size)
+        except NotProven:
+            return False
+        return True
 
     def _may_put(self, kind: str) -> bool:
         """Whether the server lets us choose the id of a new resource; asked once."""
@@ -164,7 +239,7 @@ class FhirDestination:
             self._by_put = creates_by_put(self._client.capabilities())
         return kind in self._by_put
 
-    def _send(self, body: bytes | bytearray, kinds: Sequence[str], wanted: Wanted) -> list[Written]:
+    def _send(self, body: bytes | Pieces, kinds: Sequence[str], wanted: Wanted) -> list[Written]:
         """Send one transaction of resources of these kinds; `wanted`: what must be there afterwards.
 
         A conflict can mean that an earlier attempt gets through after all: then asking shows it, and
@@ -232,9 +307,18 @@ class FhirDestination:
                 raise NotProven("Consent: read back different from what was sent")
         return list(found.values())
 
-    def _prove_document(
-        self, session: Session, id: UUID, content_type: str, size: int, sha256: str
+    def _prove_photo(
+        self, session: Session, photo: Photo, open_photo: OpenPhoto, consents: Sequence[str]
     ) -> Resource:
+        """As _prove_document. A photograph that lacks its bytes gets them, once: what a batch may leave."""
+        digest = Digest(photo.size, photo.sha256)
+        try:
+            return self._prove_document(session, photo.id, JPEG, digest)
+        except NotThere:
+            self._send_apart(session, photo, open_photo, consents)
+        return self._prove_document(session, photo.id, JPEG, digest)
+
+    def _prove_document(self, session: Session, id: UUID, content_type: str, sent: Digest) -> Resource:
         """The DocumentReference, once it and the bytes it leads to are proven to be ours."""
         found = self._get(DOCUMENT, (id,))[id]
         contents = objects(found, "content")
@@ -244,24 +328,21 @@ class FhirDestination:
             or not self._is_patient(part(found, "subject"), session)
         ):
             raise NotProven(f"{DOCUMENT}: read back different from what was sent")
-        data = self._attached(part(contents[0], "attachment"), content_type, size)
-        same = len(data) == size and hashlib.sha256(data).hexdigest() == sha256
-        wipe(data)
-        if not same:
+        if self._attached(part(contents[0], "attachment"), content_type, sent.size) != sent:
             raise NotProven(f"{DOCUMENT}: the bytes read back are not the ones that were sent")
         return found
 
-    def _attached(self, attachment: Resource, content_type: str, size: int) -> bytearray:
-        """The attachment's bytes, from inside it or from where it points: servers move data to a Binary."""
+    def _attached(self, attachment: Resource, content_type: str, size: int) -> Digest:
+        """The attachment's digest, from inside it or from where it points: servers move data to a Binary."""
         data, url = attachment.get("data"), attachment.get("url")
         if isinstance(data, str):
             try:
-                return bytearray(base64.b64decode(data, validate=True))
+                return Digest.of(base64.b64decode(data, validate=True))
             except binascii.Error:
-                return bytearray()
+                return Digest.of(b"")
         if not isinstance(url, str):
             raise NotProven(f"{DOCUMENT}: read back without its attachment")
-        return self._client.read_bytes(url, content_type, size)
+        return self._client.read_digest(url, content_type, size)
 
     def _is_patient(self, reference: Resource, session: Session) -> bool:
         target = reference.get("reference")

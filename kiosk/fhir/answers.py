@@ -44,7 +44,11 @@ def error_for_status(status: int, detail: str, retry_after: float | None = None)
         return Conflict(detail)
     if status in _NOT_LET_IN:
         return NotLetIn(detail)
-    return NotLetIn(f"{detail} redirect") if 300 <= status < 400 else Rejected(detail)
+    if 300 <= status < 400:
+        return NotLetIn(f"{detail} redirect")
+    refused = Rejected(detail)
+    refused.status = status
+    return refused
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

@@ -11,6 +11,8 @@ Sources, by the short names used below:
   BE        Belgian eHealth platform, value set be-vs-body-site
   VA        US Department of Veterans Affairs, concept map VF-VitalsBodySite
   NHS       the English school vaccination service
+  ENUM      HAPI FHIR's generated enumerations of R4 value sets
+  V2        HL7 v2 interface libraries, table 0063
   IPS       the International Patient Summary generator of HealthIntersections' FHIR server
 A SNOMED CT code below was found with this display, or a plain short form of it, in the two places named.
 """
@@ -21,13 +23,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from kiosk.model import BodySite, Laterality, Purpose, Region
+from kiosk.model import BodySite, Laterality, Purpose, Region, Signer
 
 SNOMED = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
 V2_0496 = "http://terminology.hl7.org/CodeSystem/v2-0496"
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+DATA_OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+ROLE_CODE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 
 
 class Coding(NamedTuple):
@@ -69,8 +73,16 @@ TRAINING = Coding(ACT_REASON, "TRAIN", "training")
 RESEARCH = Coding(ACT_REASON, "HRESCH", "healthcare research")
 # R4 signature-type (ASTM E1762-95).
 CONSENT_SIGNATURE = Coding("urn:iso-astm:E1762-95:2013", "1.2.840.10065.1.12.1.7", "Consent Signature")
-# THO, v3 DataOperation.
-CREATE = Coding("http://terminology.hl7.org/CodeSystem/v3-DataOperation", "CREATE", "create")
+CONSENT_WITNESS = Coding("urn:iso-astm:E1762-95:2013", "1.2.840.10065.1.12.1.11", "Consent Witness Signature")
+# THO, v3 DataOperation; R4 provenance-activity-type (ENUM).
+CREATE = Coding(DATA_OPERATION, "CREATE", "create")
+UPDATE = Coding(DATA_OPERATION, "UPDATE", "revise")
+NULLIFY = Coding(DATA_OPERATION, "NULLIFY", "nullify")
+# THO, v3 RoleCode; R4 relatedperson-relationshiptype. It has no code for a carer.
+PARENT = Coding(ROLE_CODE, "PRN", "parent")
+GUARDIAN = Coding(ROLE_CODE, "GUARD", "guardian")
+# THO, HL7 v2 table 0063 Relationship (V2).
+CARER = Coding("http://terminology.hl7.org/CodeSystem/v2-0063", "CGV", "Care giver")
 # R4 provenance-agent-type.
 AUTHOR = Coding(PARTICIPANT, "author", "Author")
 ENTERER = Coding(PARTICIPANT, "enterer", "Enterer")
@@ -93,6 +105,10 @@ URI_SYSTEM = "urn:ietf:rfc:3986"
 
 PURPOSES: Mapping[Purpose, Coding] = MappingProxyType(
     {Purpose.RECORD: TREATMENT, Purpose.TEACHING: TRAINING, Purpose.RESEARCH: RESEARCH}
+)
+
+RELATIONSHIPS: Mapping[Signer, Coding] = MappingProxyType(
+    {Signer.PARENT: PARENT, Signer.GUARDIAN: GUARDIAN, Signer.CARER: CARER}
 )
 
 

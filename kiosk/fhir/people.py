@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 
 from kiosk.fhir.answers import Resource, objects, part
@@ -45,7 +46,7 @@ def held_identifier(resource: Resource, system: str, value: str) -> Identifier |
     return None
 
 
-def own_identifier(resource: Resource, systems: tuple[str, ...]) -> Identifier | None:
+def own_identifier(resource: Resource, systems: Sequence[str]) -> Identifier | None:
     """The record's own number, of the best system that it has one of; an old one only for want of others."""
     numbers = [i for i in objects(resource, "identifier") if text_of(i.get("value"))]
     for old in (False, True):

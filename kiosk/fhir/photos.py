@@ -10,7 +10,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from kiosk.errors import Rejected
@@ -28,6 +29,7 @@ from kiosk.fhir.resources import (
     master_identifier,
     operator_reference,
     patient_reference,
+    receipt_identifier,
     transaction,
     unsearched_create,
     validate,
@@ -41,16 +43,44 @@ _SLICE = 57 * 1024
 """Bytes encoded at a time; a multiple of three, so that base64 needs no padding in between."""
 
 
-def photo_part(session: Session, filing: Filing, photo: Photo, sha1: str, consents: Sequence[str]) -> Part:
+@dataclass(frozen=True, slots=True)
+class PhotoTransaction:
+    """The JSON of one photograph's transaction, encoded piece by piece while it is sent.
+
+    It holds no copy of `jpeg`: whoever made it overwrites the picture once nothing is to be sent any more.
+    Every iteration gives the whole again, so that it can be sent again.
+    """
+
+    before: bytes
+    jpeg: bytearray
+    after: bytes
+
+    def __len__(self) -> int:
+        """Bytes in all: the Content-Length."""
+        return len(self.before) + (len(self.jpeg) + 2) // 3 * 4 + len(self.after)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces in their order."""
+        yield self.before
+        with memoryview(self.jpeg) as view:
+            for start in range(0, len(view), _SLICE):
+                yield binascii.b2a_base64(view[start : start + _SLICE], newline=False)
+        yield self.after
+
+
+def photo_part(
+    session: Session, filing: Filing, photo: Photo, sha1: str, consents: Sequence[str], url: str
+) -> Part:
     """The DocumentReference of one photograph.
 
     sha1: base64 of the JPEG's SHA-1.  consents: references of the Consents that it was taken under.
+    url: where its Binary is.
     """
     taken = instant(photo.taken_at)
     title = f"Clinical photograph {photo.number}: {photo.site.display()}"
     attachment = {
         "contentType": JPEG,
-        "url": binary_id(photo.id).urn,
+        "url": url,
         "size": photo.size,
         "hash": sha1,
         "title": title,
@@ -63,7 +93,7 @@ def photo_part(session: Session, filing: Filing, photo: Photo, sha1: str, consen
             "resourceType": "DocumentReference",
             "extension": [{"url": codes.BODY_SITE_EXTENSION, "extension": [site]}],
             "masterIdentifier": master_identifier(photo.id),
-            "identifier": [identifier(filing, photo.id)],
+            "identifier": [identifier(filing, photo.id), receipt_identifier(filing, session.id)],
             "status": "current",
             "type": concept(codes.PHOTOGRAPH),
             "category": [concept(codes.IMAGES)],
@@ -93,16 +123,15 @@ def binary_id(photo: UUID) -> UUID:
 
 def photo_transaction(
     session: Session, filing: Filing, photo: Photo, jpeg: bytearray, consents: Sequence[str], *, put: bool
-) -> bytearray:
-    """The whole transaction as JSON, checked against R4, in one buffer that the caller overwrites.
+) -> PhotoTransaction:
+    """The whole transaction, checked against R4; it reads `jpeg` while it is sent.
 
     put: whether the server lets us choose the Binary's id; see unsearched_create.
     Raises Rejected when `jpeg` is not the photograph of the manifest.
     """
-    if len(jpeg) != photo.size or hashlib.sha256(jpeg).hexdigest() != photo.sha256:
-        raise Rejected(f"photograph {photo.number} is not the one of the manifest")
-    part = photo_part(session, filing, photo, sha1_base64(jpeg), consents)
-    # Built and validated around a stand-in: the picture itself is copied once, into the final buffer.
+    check_photo(photo, jpeg)
+    part = photo_part(session, filing, photo, sha1_base64(jpeg), consents, binary_id(photo.id).urn)
+    # Built and validated around a stand-in: the picture itself is never copied.
     stand_in = base64.b64encode(uuid5(photo.id, "stand-in").bytes).decode("ascii")
     binary = {
         "resourceType": "Binary",
@@ -115,18 +144,37 @@ def photo_transaction(
     )
     validate(bundle)
     before, _, after = json.dumps(bundle).encode().partition(stand_in.encode())
-    return _framed(before, jpeg, after)
+    return PhotoTransaction(before, jpeg, after)
 
 
-def _framed(before: bytes, jpeg: bytearray, after: bytes) -> bytearray:
-    body = bytearray(len(before) + (len(jpeg) + 2) // 3 * 4 + len(after))
-    body[: len(before)] = before
-    end = len(before)
-    view = memoryview(jpeg)
-    for start in range(0, len(jpeg), _SLICE):
-        piece = binascii.b2a_base64(view[start : start + _SLICE], newline=False)
-        body[end : end + len(piece)] = piece
-        end += len(piece)
-    view.release()
-    body[end:] = after
-    return body
+def filing_transaction(
+    session: Session,
+    filing: Filing,
+    photo: Photo,
+    sha1: str,
+    consents: Sequence[str],
+    *,
+    url: str,
+    id: str | None,
+) -> bytes:
+    """The transaction that files a photograph whose bytes are at `url` already, as JSON, checked against R4.
+
+    id: of a DocumentReference that leads nowhere and is to be replaced; None: there is none.
+    """
+    part = photo_part(session, filing, photo, sha1, consents, url)
+    if id is None:
+        entry = conditional_create(filing, part)
+    else:
+        entry = {
+            "resource": {**part.resource, "id": id},
+            "request": {"method": "PUT", "url": f"{part.kind}/{id}"},
+        }
+    bundle = transaction([entry])
+    validate(bundle)
+    return json.dumps(bundle).encode()
+
+
+def check_photo(photo: Photo, jpeg: bytearray) -> None:
+    """Raises Rejected when `jpeg` is not the photograph of the manifest."""
+    if len(jpeg) != photo.size or hashlib.sha256(jpeg).hexdigest() != photo.sha256:
+        raise Rejected(f"photograph {photo.number} is not the one of the manifest")

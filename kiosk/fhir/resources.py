@@ -15,15 +15,17 @@ from uuid import UUID, uuid5
 from kiosk.errors import Rejected
 from kiosk.fhir.answers import Resource, token
 from kiosk.fhir.codes import URI_SYSTEM
-from kiosk.model import Practitioner, Session
+from kiosk.model import Patient, Practitioner, Session
+from kiosk.receipts import receipt_id
 
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """What a session does not say about itself: the identifier system and the kiosk's name for people."""
+    """What a session does not say about itself: the identifier systems and the kiosk's name for people."""
 
     identifier_system: str
     station_name: str
+    receipt_system: str = "urn:lethe:receipt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def full_url(id: UUID) -> str:
 def identifier(filing: Filing, id: UUID) -> Resource:
     """The business identifier that deliveries are recognised by."""
     return {"system": filing.identifier_system, "value": str(id)}
+
+
+def receipt_identifier(filing: Filing, session: UUID) -> Resource:
+    """The identifier by which everything of one session is found again from its receipt."""
+    return {"system": filing.receipt_system, "value": receipt_id(session)}
 
 
 def master_identifier(id: UUID) -> Resource:
@@ -92,7 +99,11 @@ def transaction(entries: Sequence[Resource]) -> Resource:
 
 def patient_reference(session: Session) -> Resource:
     """The literal reference to the patient on the server that the look-up asked, with the number besides."""
-    patient = session.patient
+    return reference_to(session.patient)
+
+
+def reference_to(patient: Patient) -> Resource:
+    """As patient_reference, for a patient without a session."""
     return {
         "reference": f"Patient/{patient.id}",
         "identifier": {"system": patient.identifier.system, "value": patient.identifier.value},
@@ -113,9 +124,14 @@ def operator_reference(operator: Practitioner) -> Resource:
 
 def device_reference(session: Session, filing: Filing) -> Resource:
     """The kiosk, by its identifier: it has no resource of its own on the server."""
+    return station_reference(session.station, filing)
+
+
+def station_reference(station: str, filing: Filing) -> Resource:
+    """As device_reference, for a kiosk without a session."""
     return {
         "type": "Device",
-        "identifier": {"system": filing.identifier_system, "value": session.station},
+        "identifier": {"system": filing.identifier_system, "value": station},
         "display": filing.station_name,
     }
 

@@ -100,8 +100,11 @@ class Spool(Outbox):
                     found.append(Item(int(match[1]), match[2], item, path / entry.name, facts.st_size))
         return sorted(found, key=lambda i: (i.number, i.kind, str(i.item)))
 
-    def read(self, item: Item) -> bytes:
-        """Return a committed item's bytes. Raises SessionGone, SpoolError where the file changed."""
+    def read(self, item: Item) -> bytearray:
+        """Return a committed item's bytes, in a buffer that the caller owns.
+
+        Raises SessionGone, SpoolError where the file changed.
+        """
         # Not mapped: a file that is cut short under a mapping kills the process.
         with explained("read"), opened(item.path.parent) as directory:
             fd = os.open(item.path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
@@ -109,8 +112,9 @@ class Spool(Outbox):
                 facts = os.fstat(fd)
                 if files.junk_file(facts) is not None or facts.st_size != item.size:
                     raise SpoolError("the item changed since it was listed")
-                data = file.read(item.size) or b""
-        if len(data) != item.size:
+                data = bytearray(item.size)
+                size = file.readinto(data)
+        if size != item.size:
             raise SpoolError("the item was cut short while it was read")
         return data
 

@@ -174,11 +174,11 @@ def unlink(name: str, directory: int) -> None:
 
 
 def entries(path: Path | int) -> list[os.DirEntry[str]]:
-    """What is in a directory, or nothing where it has just gone."""
+    """What is in a directory, or nothing where it has just gone. Raises SpoolError where it is none."""
     try:
-        with os.scandir(path) as entries:
+        with explained("list"), os.scandir(path) as entries:
             return list(entries)
-    except FileNotFoundError:
+    except SessionGone:
         return []
 
 

@@ -25,8 +25,8 @@ class Outbox:
 
     reserve: bytes that one session may hold.  group: the id of the group that ui and uploader share; None
     where one user runs both, who makes the directories where they are missing.
-    Raises SpoolNotRam unless `root` is in memory or `allow_disk` is set, SpoolError where the uploader has
-    not made it yet.
+    Raises SpoolNotRam unless `root` is in memory or `allow_disk` is set, SpoolError where it is no
+    directory, or the uploader has not made it yet.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Outbox:
         self.reserve = reserve
         self.group = group
         self.modes = ONE_USER if group is None else TWO_USERS
-        self._make_root()
         with explained("open"):
+            self._make_root()
             self.in_ram = files.on_ram(root, mountinfo)
             if not (self.in_ram or allow_disk):
                 raise SpoolNotRam("the spool's directory is not on tmpfs or ramfs")

@@ -56,6 +56,10 @@ SHEET = (
     ("preview-withdraw", "Withdrawing asks once more"),
     ("withdrawn", "Withdrawn"),
     ("fault", "Stopped"),
+    ("find-receipt-typed", "Find a receipt"),
+    ("found-receipt", "What the record holds"),
+    ("wrong-patient", "Wrong patient: asked twice"),
+    ("correction-done", "Withdrawn later: proven"),
 )
 """The scenes of the contact sheet and their captions: every state at least once."""
 SHEET_TALL = (("consent-signed", "Consent, upright"), ("preview", "Camera, upright"))
@@ -171,8 +175,8 @@ def contact_sheet(out: Path, *, across: int = 4, width: int = 400) -> Path:
     height = round(width * LANDSCAPE[1] / LANDSCAPE[0])
     down = -(-len(SHEET) // across)
     row = height + caption + gap
-    # The upright ones share the height of all rows.
-    tall_row = down * row // len(SHEET_TALL)
+    # The upright ones share the height of four rows: larger ones would make the file so.
+    tall_row = min(down, 4) * row // len(SHEET_TALL)
     tall_height = tall_row - caption - gap
     tall_width = round(tall_height * PORTRAIT[0] / PORTRAIT[1])
     edge = across * (width + gap) + gap

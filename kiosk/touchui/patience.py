@@ -8,7 +8,7 @@ from kiosk.flow import Flow, State
 
 WARNING = 15
 """Seconds before a time-out from which a countdown is shown."""
-_CLOSING = (State.RECEIPT, State.DECLINED, State.WITHDRAWN)
+_CLOSING = (State.RECEIPT, State.DECLINED, State.WITHDRAWN, State.CORRECTION)
 
 
 class Patience:

@@ -16,10 +16,13 @@ from uuid import UUID
 from kiosk.errors import Problem
 from kiosk.flow import Flow, Question, State, Station
 from kiosk.model import (
+    Act,
     Aspect,
     BodySite,
     Consent,
     Decision,
+    Filed,
+    FiledConsent,
     HumanName,
     Identifier,
     Laterality,
@@ -127,6 +130,22 @@ CONSENT = Consent(
 )
 
 
+FILED = Filed(
+    receipt="R-7K4M-2QHD",
+    patient=replace(PATIENT, match=Match.RECEIPT),
+    at=NOW,
+    operator="A. Patel RN",
+    photos=("d1", "d2"),
+    forms=("f",),
+    consents=(
+        FiledConsent("c1", Purpose.RECORD, True, True),
+        FiledConsent("c2", Purpose.TEACHING, True, True),
+        FiledConsent("c3", Purpose.RESEARCH, False, True),
+    ),
+)
+SPARSELY_FILED = Filed("R-7K4M-2QHD", replace(SPARSE, match=Match.RECEIPT), None, "", (), ("f",), ())
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One picture: a name, what is drawn, and what was typed before."""
@@ -190,6 +209,16 @@ def scenes() -> tuple[Scene, ...]:
     withdrawn = replace(asked, state=State.WITHDRAWN)
     refusal = Session(UUID(int=5), STATION.id, PATIENT, OPERATOR, CONSENT, (), NOW)
     receipt = Receipt("R-7K4M-02", UUID(int=5), 2, "Hospital record", NOW)
+    asking = replace(inside, state=State.FIND_RECEIPT)
+    filed = replace(asking, state=State.FOUND_RECEIPT, patient=FILED.patient, filed=FILED)
+    all_of_it = replace(filed, withdrawing=FILED.permitted())
+    one = replace(filed, withdrawing=(Purpose.TEACHING,), question=Question.CORRECT)
+    wrong = replace(filed, act=Act.WRONG_PATIENT)
+    taken_back = replace(
+        FILED, consents=tuple(replace(c, permits=False) for c in FILED.consents), in_error=2, retracted=True
+    )
+    corrected = replace(all_of_it, state=State.CORRECTION)
+    proof = Receipt("R-3M9P-0T6B", UUID(int=5), 2, "fhir", NOW)
     fault = replace(two, state=State.FAULT, camera_ready=False, problem=Problem.CAMERA_GONE)
     offline = QueueStatus(waiting=2, online=False)
     parked = QueueStatus(waiting=2, parked=1, online=False, clock_set=False)
@@ -237,6 +266,41 @@ def scenes() -> tuple[Scene, ...]:
         Scene("today-empty", replace(waiting, visits=VisitList())),
         Scene("today-unreachable", replace(waiting, problem=Problem.LIST_UNREACHABLE), offline),
         Scene("today-refused", replace(waiting, problem=Problem.LIST_REFUSED)),
+        Scene("find-receipt", asking),
+        Scene("find-receipt-typed", asking, keys="7K4M 2QHD"),
+        Scene("find-receipt-busy", replace(asking, busy=True), keys="R-7K4M-2QHD"),
+        Scene("find-receipt-unknown", replace(asking, problem=Problem.RECEIPT_UNKNOWN), keys="R-7K4M-2QHX"),
+        Scene("find-receipt-waiting", replace(asking, problem=Problem.RECEIPT_WAITING), offline, keys="7K4M"),
+        Scene("found-receipt", filed),
+        Scene("found-receipt-withdrawn", replace(filed, filed=replace(taken_back, retracted=False))),
+        Scene("found-receipt-taken-back", replace(filed, filed=taken_back)),
+        Scene(
+            "found-receipt-sparse",
+            replace(filed, filed=SPARSELY_FILED, patient=SPARSELY_FILED.patient),
+            parked,
+            demo=True,
+        ),
+        Scene("found-receipt-busy", replace(filed, busy=True)),
+        Scene("found-receipt-failed", replace(filed, problem=Problem.COMMIT_FAILED)),
+        Scene("withdraw-one", one),
+        Scene("withdraw-all", replace(all_of_it, question=Question.CORRECT)),
+        Scene(
+            "withdraw-all-kept",
+            replace(all_of_it, question=Question.CORRECT, station=replace(STATION, retracts=False)),
+        ),
+        Scene("withdraw-sure", replace(all_of_it, question=Question.CORRECT_SURE)),
+        Scene("wrong-patient", replace(wrong, question=Question.CORRECT)),
+        Scene("wrong-patient-sure", replace(wrong, question=Question.CORRECT_SURE)),
+        Scene("correction-waiting", corrected, offline),
+        Scene("correction-retrying", replace(corrected, problem=Problem.UNREACHABLE), offline),
+        Scene("correction-sending", replace(corrected, stage=Stage.SENDING)),
+        Scene("correction-proving", replace(corrected, stage=Stage.PROVING)),
+        Scene("correction-done", replace(corrected, stage=Stage.DELIVERED, receipt=proof)),
+        Scene(
+            "correction-done-wrong-patient",
+            replace(corrected, act=Act.WRONG_PATIENT, stage=Stage.DELIVERED, receipt=proof),
+        ),
+        Scene("correction-parked", replace(corrected, stage=Stage.PARKED, problem=Problem.REJECTED), parked),
         Scene("confirm-patient", found),
         Scene("confirm-patient-typed", replace(found, patient=SPARSE)),
         Scene("confirm-patient-list", replace(found, patient=replace(PATIENT, match=Match.LIST))),

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from kiosk import events as e
+from kiosk import selftest
 from kiosk.cameras.simulated import SimulatedCamera
 from kiosk.capture import CaptureService
 from kiosk.conductor import Conductor
@@ -25,7 +26,8 @@ from kiosk.errors import CameraError, Problem
 from kiosk.flow import SECONDS, Flow, State, Station
 from kiosk.journal import Journal
 from kiosk.panel import Lamp, Panel, mock_factory, press_mock, release_mock
-from kiosk.process import die_with_parent, harden, quiet_tracebacks
+from kiosk.process import ENVIRONMENT, die_with_parent, hardening, quiet_tracebacks
+from kiosk.seal import choose_suite
 from kiosk.touchui.app import App, Exit, UiSettings
 from kiosk.touchui.display import Display, Offscreen, Window
 from kiosk.touchui.screens.preview import viewport_box
@@ -51,10 +53,10 @@ class Options:
 
 def run(settings: Settings, options: Options) -> int:
     """Run one session, then become a new process; return 0 when the window was closed."""
-    harden()
     quiet_tracebacks()
     if options.parent is not None:
         die_with_parent(options.parent)
+    selftest.check(choose_suite(settings.seal.cipher))
     _end_with_any_thread()
     if settings.station.group is not None:
         # What this process makes in the spool is for the uploader's user too, from the first moment.
@@ -66,7 +68,8 @@ def run(settings: Settings, options: Options) -> int:
     if ended is Exit.REPLACE:
         sys.stdout.flush()
         _close_on_exec(options.control_fd)
-        os.execv(sys.executable, command(options, notice))  # noqa: S606 - our own command line
+        environment = {**os.environ, **ENVIRONMENT}
+        os.execve(sys.executable, command(options, notice), environment)  # noqa: S606 - our own command line
     return 0
 
 
@@ -110,6 +113,8 @@ class Ui:
 
     def __init__(self, settings: Settings, options: Options, stack: ExitStack) -> None:
         self.journal = Journal("ui", sys.stdout)
+        force = hardening()
+        self.journal.say("hardened", locked=force.locked, scrubbed=force.scrubbed)
         self.inbox: Inbox = queue.SimpleQueue()
         spool = open_outbox(settings)
         self.camera = SimulatedCamera(still=settings.camera.still_pixels, preview=_preview(settings))
@@ -154,6 +159,7 @@ class Ui:
                 ENGLISH.language,
                 settings.station.name,
                 has_list=settings.fhir.location is not None,
+                retracts=settings.fhir.on_withdrawal == "entered-in-error",
             ),
             settings=UiSettings(_seconds(settings), settings.station.demo, spool.in_ram),
             perform=conductor.perform,

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from kiosk import events as e
 from kiosk.flow import SECONDS, Flow, Question, State, Station
-from kiosk.workflow import closing, consenting, photographing, signing_in
+from kiosk.workflow import closing, consenting, correcting, photographing, signing_in
 from kiosk.workflow.consenting import signature_counts
 from kiosk.workflow.signing_in import clean_identifier
 from kiosk.workflow.table import AFTER_CONSENT, OPTIONAL_PURPOSES, Result, Rule
@@ -51,6 +51,7 @@ TABLE = _table(
         *signing_in.rules.rules,
         *consenting.rules.rules,
         *photographing.rules.rules,
+        *correcting.rules.rules,
         *closing.rules.rules,
     ]
 )
@@ -83,6 +84,9 @@ _PROGRESS = (
     e.BackTouched,
     e.DoneTouched,
     e.RetryTouched,
+    e.FindReceiptTouched,
+    e.WithdrawalAsked,
+    e.WrongPatientAsked,
 )
 """What people do to get on. It waits while an effect is out or a question is open;
 the workers' answers never wait."""

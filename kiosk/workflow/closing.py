@@ -55,7 +55,8 @@ def _send(flow: Flow, event: e.SendTouched) -> Result:
 
 @rules.on(State.SUMMARY, e.Committed, State.RECEIPT, note="renamed to ready: the commit point")
 def _committed(flow: Flow, event: e.Committed) -> Result:
-    return go(flow, State.RECEIPT, stage=Stage.WAITING, question=None)
+    # The signature is sealed now, and nothing on the receipt needs it.
+    return go(flow, State.RECEIPT, stage=Stage.WAITING, question=None, consent=None, strokes=(), choices=())
 
 
 @rules.on(State.RECEIPT, e.DeliveryChanged)
@@ -139,7 +140,7 @@ def _fault_done(flow: Flow, event: e.DoneTouched) -> Result:
     may_stay=True,
 )
 def _lock_asked(flow: Flow, event: e.LockAsked) -> Result:
-    if flow.patient is None or flow.state in CLOSING:
+    if flow.patient is None or flow.state in CLOSING or flow.filed is not None:
         return lock(flow, "locked", Problem.REFUSAL_NOT_RECORDED if flow.refusal else None)
     return stay(flow, question=Question.LOCK, problem=flow.problem)
 

@@ -17,7 +17,7 @@ Result = tuple[Flow, tuple[e.Effect, ...]]
 Handler = Callable[[Flow, Any], Result]
 
 NOT_LOCKED = tuple(s for s in State if s is not State.LOCKED)
-CLOSING = (State.RECEIPT, State.DECLINED, State.WITHDRAWN)
+CLOSING = (State.RECEIPT, State.DECLINED, State.WITHDRAWN, State.CORRECTION)
 """The session is committed or refused: nothing on the screen can be lost any more."""
 
 AFTER_CONSENT = (State.BODY_SITE, State.PREVIEW, State.REVIEW, State.SUMMARY, State.FAULT)
@@ -104,6 +104,8 @@ def fault(flow: Flow, event: e.Failed) -> Result:
         camera_ready=False,
         frozen=None,
         review=None,
+        # What was asked about a found receipt cannot be done from here.
+        question=None if flow.filed is not None else flow.question,
     )
 
 

@@ -30,10 +30,15 @@ def make(**changes: Any) -> AuditLog:
     return AuditLog(**{**facts, **changes})
 
 
+KEY = bytes(range(32))
+REST = [action for action in Action if action is not Action.STARTED]
+
+
 def filled(count: int = 8) -> AuditLog:
     log = make()
-    for number in range(count):
-        log.append(list(Action)[number % len(Action)], session=SESSION, operator="apatel", count=number)
+    log.start(KEY)
+    for number in range(count - 1):
+        log.append(REST[number % len(REST)], session=SESSION, operator="apatel", count=number)
     return log
 
 
@@ -43,10 +48,10 @@ def test_an_entry_is_canonical_and_chained() -> None:
     second = log.append(Action.DELIVERED, session=SESSION, outcome="proven", count=3)
     assert second == (
         b'{"action":"delivered","boot":"0b7a3f8e-6d52-4f0e-8f1c-3a9b1c2d3e4f","clock_ms":12345,"count":3,'
-        b'"hash":"%s","operator":null,"outcome":"proven","prev":"%s","seq":2,'
-        b'"session":"5b1d7f5e-38b2-4f3e-9f0e-0c7c5a0d4a11","station":"ward-4.kiosk-1","v":1,'
+        b'"hash":"%s","id":"%s","operator":null,"outcome":"proven","prev":"%s","seq":2,'
+        b'"session":"5b1d7f5e-38b2-4f3e-9f0e-0c7c5a0d4a11","station":"ward-4.kiosk-1","v":2,'
         b'"wall":"2031-05-17T09:30:00.123+00:00","wall_trusted":true}'
-        % (log.head.hash.encode(), json.loads(first)["hash"].encode())
+        % (log.head.hash.encode(), json.loads(second)["id"].encode(), json.loads(first)["hash"].encode())
     )
     bare = second.replace(b'"hash":"' + log.head.hash.encode() + b'",', b"")
     assert hashlib.sha256(bare).hexdigest() == log.head.hash
@@ -54,6 +59,26 @@ def test_an_entry_is_canonical_and_chained() -> None:
     assert log.head.seq == 2
     assert log.lines() == [first, second]
     assert verify(log.lines(), anchors=[log.head]) == []
+
+
+def test_every_entry_has_a_random_id() -> None:
+    ids = [UUID(json.loads(line)["id"]) for line in (*filled(20).lines(), *filled(20).lines())]
+    assert len(set(ids)) == 40
+    assert {id.version for id in ids} == {4}
+
+
+def test_the_start_of_a_boot_carries_its_key_and_nothing_else_does() -> None:
+    log = make()
+    first = json.loads(log.start(KEY))
+    assert (first["action"], first["key"]) == ("started", KEY.hex())
+    assert "key" not in json.loads(log.append(Action.SIGN_IN))
+    assert audit.survey(log.lines()).keys == {1: KEY.hex()}
+    for wrong in (KEY[:31], KEY + b"x", KEY.hex(), memoryview(KEY)):
+        with pytest.raises(KioskError):
+            log.start(wrong)  # type: ignore[arg-type]
+    with pytest.raises(KioskError, match="use start"):
+        log.append(Action.STARTED)
+    assert log.head.seq == 2
 
 
 def test_the_sink_gets_every_line_and_its_failure_loses_nothing() -> None:
@@ -152,6 +177,41 @@ def test_closed_fields(fields: dict[str, Any]) -> None:
     assert (log.lines(), log.head) == before
     for value in fields.values():
         assert len(str(value)) < 6 or str(value) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"operator": "OKONKWO SMITH"},
+        {"outcome": "Adaeze"},
+        {"outcome": "x-99912300"},
+        {"session": "9991230009"},
+        {"action": "okonkwo"},
+        {"station": "ward 4"},
+        {"wall": "yesterday"},
+        {"wall_trusted": 1},
+        {"clock_ms": -1},
+        {"count": 9991230009},
+        {"v": 1},
+        {"v": True},
+        {"id": "x"},
+        {"note": "OKONKWO"},
+        {"key": KEY.hex()},
+        {"boot": str(BOOT).upper()},
+    ],
+)
+def test_what_would_not_be_written_is_not_read(changes: dict[str, Any]) -> None:
+    """With a hash that fits: the form of every field is checked, not only the chain."""
+    lines = filled(2).lines()
+    assert verify([lines[0], rehashed(lines[1], **changes)]) == ["line 2: not an entry"]
+
+
+def test_an_entry_without_a_field_is_none() -> None:
+    line = filled(1).lines()[0]
+    assert audit.parse(line) is not None
+    for name in json.loads(line):
+        entry = {key: value for key, value in json.loads(line).items() if key != name}
+        assert audit.parse(audit._canonical(entry)) is None, name
 
 
 @pytest.mark.parametrize("station", ["", "a b", "-x", "a" * 65, "ward\n"])
@@ -256,6 +316,6 @@ def test_the_same_facts_in_another_spelling_are_not_an_entry() -> None:
 
 def test_the_default_clocks_are_aware() -> None:
     log = AuditLog("kiosk", BOOT, wall_trusted=lambda: False)
-    entry = json.loads(log.append(Action.STARTED))
+    entry = json.loads(log.append(Action.SIGN_IN))
     assert entry["wall_trusted"] is False
     assert abs(datetime.fromisoformat(entry["wall"]) - datetime.now(UTC)) < timedelta(minutes=1)

@@ -112,6 +112,40 @@ def test_keys_are_aligned_in_their_slots(keys: KeyFile) -> None:
     assert whole(keys).index(session.bytes) == 128
 
 
+def test_the_signing_key_is_random_and_stays(keys: KeyFile) -> None:
+    with KeyFile.create() as others, others.signing_key() as other, keys.signing_key() as key:
+        assert (key.nbytes, isinstance(key, memoryview), key.readonly) == (32, True, False)
+        assert any(key)
+        assert key != other
+        first = bytes(key)
+    for number in range(custody.SESSIONS_MAX):
+        fill(keys, uuid4(), number)
+    for session in keys.sessions():
+        keys.forget(session)
+    with keys.signing_key() as key:
+        assert bytes(key) == first
+
+
+def test_the_signing_key_is_no_sessions(keys: KeyFile) -> None:
+    with keys.signing_key():
+        assert keys.sessions() == frozenset()
+        with pytest.raises(SealError):
+            keys.view(UUID(bytes=whole(keys)[:16]))
+        keys.forget(UUID(bytes=whole(keys)[:16]))
+        with pytest.raises(SealError):
+            keys.view(UUID(int=0))
+        assert whole(keys).startswith(b"LETHE-KEYS-1\n")
+    with KeyFile.from_fd(os.dup(keys.fd)) as again, again.signing_key() as one, keys.signing_key() as two:
+        assert bytes(one) == bytes(two)
+
+
+def test_a_signing_key_that_was_killed_half_way_is_made_anew(keys: KeyFile) -> None:
+    keys._memory[32:48] = bytes(range(16))
+    with KeyFile.from_fd(os.dup(keys.fd)) as again, again.signing_key() as key:
+        assert not bytes(key).startswith(bytes(range(16)))
+        assert any(key)
+
+
 def test_close_waits_for_views(keys: KeyFile) -> None:
     session = uuid4()
     fill(keys, session, 1)

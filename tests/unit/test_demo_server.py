@@ -14,6 +14,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+import requests
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 from fhir.resources.R4B.operationoutcome import OperationOutcome
@@ -544,11 +545,37 @@ def test_one_connection_serves_many_requests(server: DemoFhirServer) -> None:
             response.read()
             assert response.status == status
             assert connection.sock is first
-    assert server.requests[0] == ("GET", "/fhir/metadata", 200, "r-1")
+    assert server.requests[0] == ("GET", "/fhir/metadata", 200, "r-1", False)
     assert len(server.requests) == 9
 
 
 def test_requests_are_noted_without_their_query(server: DemoFhirServer) -> None:
     call(server, "GET", f"/fhir/Patient?identifier={MARKER}", X_Request_Id="abc")
     call(server, "GET", "/")
-    assert server.requests == [("GET", "/fhir/Patient", 200, "abc")]
+    assert server.requests == [("GET", "/fhir/Patient", 200, "abc", False)]
+
+
+@pytest.mark.parametrize(("length", "status"), [(75, 200), (78, 400)])
+def test_base64_that_is_too_long_for_the_server(length: int, status: int) -> None:
+    """R4 sets no limit; servers do, apart from the one for bodies."""
+    with DemoFhirServer([], max_data=100) as server:
+        data = base64.b64encode(bytes(length)).decode()
+        bundle = {
+            "resourceType": "Bundle",
+            "type": "transaction",
+            "entry": [
+                {
+                    "resource": {"resourceType": "Binary", "contentType": "image/jpeg", "data": data},
+                    "request": {"method": "POST", "url": "Binary"},
+                }
+            ],
+        }
+        answer = requests.post(
+            server.base_url, json=bundle, headers={"Content-Type": "application/fhir+json"}, timeout=5
+        )
+        assert answer.status_code == status
+        raw = requests.post(
+            f"{server.base_url}/Binary", data=bytes(500), headers={"Content-Type": "image/jpeg"}, timeout=5
+        )
+        assert raw.status_code == 201
+        assert server.store.count("Binary") == (2 if status == 200 else 1)

@@ -18,7 +18,8 @@ import pytest
 
 from kiosk import errors
 from kiosk.fhir.answers import creates_by_put, is_id, parse_retry_after, token
-from kiosk.fhir.client import BasicAuth, FhirClient
+from kiosk.fhir.auth import BasicAuth
+from kiosk.fhir.client import Digest, FhirClient
 
 SECRET = "MARKER-SECRET"
 FOUND = json.dumps(
@@ -75,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    do_GET = do_POST = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, format: str, *args: object) -> None:
         """Tests read `seen` instead."""
@@ -113,7 +114,7 @@ def read(client: FhirClient) -> object:
 
 
 def fetch(client: FhirClient) -> object:
-    return client.read_bytes(f"Binary/{SECRET}", "image/jpeg", 1000)
+    return client.read_digest(f"Binary/{SECRET}", "image/jpeg", 1000)
 
 
 def about(client: FhirClient) -> object:
@@ -125,7 +126,31 @@ def delete(client: FhirClient) -> object:
     return None
 
 
-CALLS: list[Callable[[FhirClient], object]] = [search, post, read, fetch, about, delete]
+def read_version(client: FhirClient) -> object:
+    return client.read_version("Patient", "a")
+
+
+def put(client: FhirClient) -> object:
+    return client.write("Consent", f'{{"secret": "{SECRET}"}}'.encode(), id="c-1", if_match='W/"3"')
+
+
+def create(client: FhirClient) -> object:
+    return client.write(
+        "Consent", f'{{"secret": "{SECRET}"}}'.encode(), if_none_exist=f"identifier=x%7C{SECRET}"
+    )
+
+
+WRITES = (put, create)
+CALLS: list[Callable[[FhirClient], object]] = [
+    search,
+    post,
+    read,
+    fetch,
+    about,
+    delete,
+    read_version,
+    *WRITES,
+]
 
 
 def assert_silent(error: BaseException) -> None:
@@ -194,20 +219,20 @@ def test_good_base_urls(url: str) -> None:
 )
 def test_bytes_come_from_below_the_base_only(client: FhirClient, stub: Stub, url: str) -> None:
     with pytest.raises(errors.NotProven):
-        client.read_bytes(url, "image/jpeg", 1000)
+        client.read_digest(url, "image/jpeg", 1000)
     assert stub.seen == []
 
 
 def test_a_longer_base_is_another_server(client: FhirClient, stub: Stub) -> None:
     with pytest.raises(errors.NotProven):
-        client.read_bytes(f"{stub.base}-other/Binary/1", "image/jpeg", 1000)
+        client.read_digest(f"{stub.base}-other/Binary/1", "image/jpeg", 1000)
     assert stub.seen == []
 
 
 @pytest.mark.parametrize("form", ["Binary/7", "{base}/Binary/7", "Binary/7/_history/2"])
 def test_bytes_raw(client: FhirClient, stub: Stub, form: str) -> None:
     stub.headers, stub.body = {"Content-Type": "image/jpeg"}, b"\xff\xd8pixels"
-    assert client.read_bytes(form.format(base=stub.base), "image/jpeg", 100) == b"\xff\xd8pixels"
+    assert client.read_digest(form.format(base=stub.base), "image/jpeg", 100) == Digest.of(b"\xff\xd8pixels")
     assert stub.seen[0].path.startswith("/fhir/Binary/7")
     assert stub.seen[0].headers["Accept"] == "image/jpeg"
 
@@ -216,7 +241,7 @@ def test_bytes_as_a_binary_resource(client: FhirClient, stub: Stub) -> None:
     data = base64.b64encode(b"\xff\xd8pixels").decode()
     stub.headers = {"Content-Type": "application/fhir+json;charset=utf-8"}
     stub.body = json.dumps({"resourceType": "Binary", "contentType": "image/jpeg", "data": data}).encode()
-    assert client.read_bytes("Binary/7", "image/jpeg", 100) == b"\xff\xd8pixels"
+    assert client.read_digest("Binary/7", "image/jpeg", 100) == Digest.of(b"\xff\xd8pixels")
 
 
 @pytest.mark.parametrize(
@@ -232,16 +257,16 @@ def test_bytes_as_a_binary_resource(client: FhirClient, stub: Stub) -> None:
 )
 def test_bytes_that_are_none(client: FhirClient, stub: Stub, body: bytes) -> None:
     stub.body = body
-    assert client.read_bytes("Binary/7", "image/jpeg", 100) == b""
+    assert client.read_digest("Binary/7", "image/jpeg", 100) == Digest.of(b"")
 
 
 def test_more_bytes_than_expected(client: FhirClient, stub: Stub) -> None:
     stub.headers, stub.body = {"Content-Type": "image/jpeg"}, bytes(101)
     with pytest.raises(errors.NotProven):
-        client.read_bytes("Binary/7", "image/jpeg", 100)
+        client.read_digest("Binary/7", "image/jpeg", 100)
     stub.body = bytes(400_000)
     with pytest.raises(errors.NotProven, match="too long"):
-        client.read_bytes("Binary/7", "image/jpeg", 100)
+        client.read_digest("Binary/7", "image/jpeg", 100)
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -280,6 +305,54 @@ def test_a_transaction_is_sent_as_it_is(client: FhirClient, stub: Stub, kind: ty
     assert stub.seen[0].body == body
     assert stub.seen[0].headers["Content-Type"] == "application/fhir+json"
     assert "Transfer-Encoding" not in stub.seen[0].headers
+
+
+class Made:
+    """A body of many pieces, each made when it is asked for."""
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        return self.pieces * 76_000
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number in range(self.pieces):
+            yield bytes((number,)) * 76_000
+
+
+def test_pieces_are_sent_one_after_the_other_and_again(client: FhirClient, stub: Stub) -> None:
+    body = Made(5)
+    for _ in range(2):
+        client.transaction(body)
+    assert [seen.body for seen in stub.seen] == [b"".join(body)] * 2
+    assert stub.seen[0].headers["Content-Length"] == "380000"
+    assert "Transfer-Encoding" not in stub.seen[0].headers
+
+
+def test_a_slow_line_has_its_time_for_each_piece() -> None:
+    """A socket's limit counts for one call: a photograph that goes out in one would be cut off."""
+    # Longer than the buffers of both sockets together.
+    body, limit, pause = Made(160), 0.8, 0.008
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+
+        def read_slowly() -> None:
+            connection, _ = server.accept()
+            with connection:
+                left = len(body)
+                while left > 0 and (data := connection.recv(65536)):
+                    left -= len(data)
+                    time.sleep(pause)
+                connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=read_slowly)
+        thread.start()
+        base, started = f"http://127.0.0.1:{server.getsockname()[1]}/fhir", time.monotonic()
+        with FhirClient(base, timeout=(limit, 30.0)) as client, pytest.raises(errors.ServerBusy):
+            client.transaction(body)
+        assert time.monotonic() - started > limit
+        thread.join()
 
 
 def test_nothing_of_the_environment(
@@ -342,6 +415,9 @@ def test_statuses(
         (about, errors.NotLetIn),
         (read, errors.Rejected),
         (fetch, errors.NotProven),
+        (read_version, errors.Rejected),
+        (put, errors.Rejected),
+        (create, errors.NotLetIn),
     ],
 )
 def test_404_means_a_wrong_address_where_every_server_has_something(
@@ -363,10 +439,50 @@ def test_deleted(client: FhirClient, stub: Stub, status: int) -> None:
 def test_not_an_id_to_delete(client: FhirClient, stub: Stub) -> None:
     with pytest.raises(errors.Rejected):
         client.delete("Binary", "../Patient")
+    with pytest.raises(errors.Rejected):
+        client.read_version("Consent", "../Patient")
+    with pytest.raises(errors.Rejected):
+        client.write("Consent", b"{}", id="../Patient")
     assert stub.seen == []
 
 
-@pytest.mark.parametrize("call", [fetch, delete])
+def test_not_an_id_to_write(client: FhirClient, stub: Stub) -> None:
+    with pytest.raises(errors.Rejected):
+        client.write("AuditEvent", b"{}", id="../Patient")
+    assert stub.seen == []
+
+
+@pytest.mark.parametrize("etag", ['W/"3"', None])
+def test_a_version_is_read_with_its_tag(client: FhirClient, stub: Stub, etag: str | None) -> None:
+    stub.body = b'{"resourceType": "Patient", "id": "a"}'
+    stub.headers = {"ETag": etag} if etag else {}
+    read = client.read_version("Patient", "a")
+    assert (read.resource["id"], read.etag) == ("a", etag)
+    assert stub.seen[0].headers["Cache-Control"] == "no-cache"
+
+
+def test_another_resource_than_was_asked_for(client: FhirClient, stub: Stub) -> None:
+    stub.body = b'{"resourceType": "Patient", "id": "b"}'
+    with pytest.raises(errors.NotLetIn):
+        client.read_version("Patient", "a")
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_a_write_is_conditional_as_asked(client: FhirClient, stub: Stub, status: int) -> None:
+    stub.status, stub.body = status, b""
+    put(client)
+    create(client)
+    client.write("Provenance", b"{}")
+    first, second, third = stub.seen
+    assert (first.method, first.path, first.headers["If-Match"]) == ("PUT", "/fhir/Consent/c-1", 'W/"3"')
+    assert "If-None-Exist" not in first.headers
+    assert (second.method, second.path) == ("POST", "/fhir/Consent")
+    assert second.headers["If-None-Exist"].startswith("identifier=x%7C")
+    assert not {"If-Match", "If-None-Exist"} & set(third.headers)
+    assert {s.headers["Content-Type"] for s in stub.seen} == {"application/fhir+json"}
+
+
+@pytest.mark.parametrize("call", [fetch, delete, read_version, *WRITES])
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/xhtml+xml"])
 def test_a_sign_in_page_is_no_bytes(
     client: FhirClient, stub: Stub, call: Callable[[FhirClient], object], kind: str
@@ -569,3 +685,50 @@ def test_a_chunked_answer() -> None:
         with FhirClient(f"http://127.0.0.1:{server.getsockname()[1]}/fhir") as client:
             assert search(client) == [{"resourceType": "Patient", "id": "a"}]
         thread.join()
+
+
+# --- bytes as they are ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id", "location", "body", "stored"),
+    [
+        ("mine", "", b"", "Binary/mine"),
+        (None, "{base}/Binary/7/_history/1", b"", "Binary/7"),
+        (None, "Binary/7", b"", "Binary/7"),
+        (None, "", b'{"resourceType": "Binary", "id": "7"}', "Binary/7"),
+    ],
+)
+def test_bytes_are_stored(
+    client: FhirClient, stub: Stub, id: str | None, location: str, body: bytes, stored: str
+) -> None:
+    stub.status, stub.body = 201, body
+    if location:
+        stub.headers["Location"] = location.replace("{base}", stub.base)
+    assert client.store_binary(bytearray(b"\xff\xd8"), "image/jpeg", "Patient/p1", id) == stored
+    (seen,) = stub.seen
+    assert (seen.method, seen.path) == (("PUT", "/fhir/Binary/mine") if id else ("POST", "/fhir/Binary"))
+    assert (seen.body, seen.headers["Content-Type"]) == (b"\xff\xd8", "image/jpeg")
+    assert seen.headers["X-Security-Context"] == "Patient/p1"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "error"),
+    [
+        (413, {}, b"", errors.Rejected),
+        (503, {"Retry-After": "3"}, b"", errors.ServerBusy),
+        (403, {}, b"", errors.NotLetIn),
+        (200, {"Content-Type": "text/html"}, b"<form>", errors.NotLetIn),
+        (201, {}, b"{}", errors.NotProven),
+        (201, {"Location": "http://elsewhere.example/Binary/7"}, b"", errors.NotProven),
+        (201, {"Location": "Binary/../Patient"}, b"", errors.NotProven),
+    ],
+)
+def test_bytes_are_not_stored(
+    client: FhirClient, stub: Stub, status: int, headers: dict[str, str], body: bytes, error: type[Exception]
+) -> None:
+    stub.status, stub.headers, stub.body = status, headers, body
+    with pytest.raises(error) as raised:
+        client.store_binary(SECRET.encode(), "image/jpeg", "Patient/p1", None)
+    assert_silent(raised.value)
+    assert getattr(raised.value, "status", 413) == 413

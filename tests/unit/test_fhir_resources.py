@@ -19,19 +19,21 @@ from fhir.resources.R4B.bundle import Bundle
 from PIL import Image
 
 from kiosk.errors import Rejected
-from kiosk.fhir.consents import consent_bundle, consent_id, form_id, provenance_id, sha1_base64
+from kiosk.fhir.consents import consent_bundle, consent_id, form_id, provenance_id, proxy_id, sha1_base64
 from kiosk.fhir.photos import binary_id, photo_transaction
 from kiosk.fhir.resources import Filing, validate
 from kiosk.fhir.signature import SIZE, signature_png
 from kiosk.model import (
     Decision,
     HumanName,
+    Manner,
     Photo,
     Practitioner,
     Purpose,
     Session,
     Signer,
 )
+from kiosk.receipts import receipt_id
 from tests import nouns
 from tests.nouns import STROKES
 
@@ -77,7 +79,10 @@ def of_kind(entries: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def photo_entries(session: Session, jpeg: bytes = JPEG, *, put: bool = False) -> list[dict[str, Any]]:
     body = photo_transaction(session, FILING, make_photo(jpeg), bytearray(jpeg), CONSENTS, put=put)
-    return list(json.loads(bytes(body))["entry"])
+    whole = b"".join(body)
+    # Its length is told before it is made, and it can be sent again.
+    assert (len(body), b"".join(body)) == (len(whole), whole)
+    return list(json.loads(whole)["entry"])
 
 
 def walk(node: Any) -> Iterator[Any]:
@@ -148,16 +153,117 @@ def test_the_signature() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("signer", "display"), [(Signer.PARENT, "Parent or guardian"), (Signer.CARER, "Carer")]
-)
-def test_somebody_signs_for_the_patient(signer: Signer, display: str) -> None:
-    entries = consent_entries(make_session(signer=signer))
+PROXIES = [
+    (Signer.PARENT, "Parent", "PRN"),
+    (Signer.GUARDIAN, "Guardian", "GUARD"),
+    (Signer.CARER, "Carer", "CGV"),
+]
+
+
+@pytest.mark.parametrize(("signer", "display", "code"), PROXIES)
+def test_somebody_signs_for_the_patient(signer: Signer, display: str, code: str) -> None:
+    session = make_session(signer=signer)
+    entries = consent_entries(session)
+    (person,) = of_kind(entries, "RelatedPerson")
+    entry = entries[0]
+    assert entry["resource"] is person, "before what refers to it"
+    assert entry["request"]["ifNoneExist"].endswith(str(proxy_id(session)))
+    assert person["patient"]["reference"] == "Patient/p1"
+    assert person["relationship"][0]["coding"][0]["code"] == code
+    assert person["relationship"][0]["text"] == display
+    assert "name" not in person, "the screen does not ask for one yet"
+    reference = {"reference": entry["fullUrl"], "type": "RelatedPerson", "display": display}
     (provenance,) = of_kind(entries, "Provenance")
     for holder in (provenance["signature"][0], provenance["agent"][0]):
-        assert holder["who"] == {"type": "RelatedPerson", "display": display}
+        assert holder["who"] == reference
         assert holder["onBehalfOf"]["reference"] == "Patient/p1"
-    assert of_kind(entries, "Consent")[0]["performer"] == [{"type": "RelatedPerson", "display": display}]
+    assert [c["performer"] for c in of_kind(entries, "Consent")] == [[reference]] * 3
+
+
+def test_a_proxy_that_is_there_already_is_referred_to() -> None:
+    session = make_session(signer=Signer.PARENT)
+    entries = consent_entries(session, {proxy_id(session): "RelatedPerson/rp"})
+    assert of_kind(entries, "RelatedPerson") == []
+    assert {c["performer"][0]["reference"] for c in of_kind(entries, "Consent")} == {"RelatedPerson/rp"}
+    (provenance,) = of_kind(entries, "Provenance")
+    assert provenance["agent"][0]["who"]["reference"] == "RelatedPerson/rp"
+
+
+def test_a_named_proxy() -> None:
+    session = make_session(signer=Signer.GUARDIAN)
+    named = replace(session, consent=replace(session.consent, signer_name="R. Okonkwo"))
+    entries = consent_entries(named)
+    assert of_kind(entries, "RelatedPerson")[0]["name"] == [{"text": "R. Okonkwo"}]
+    assert of_kind(entries, "Consent")[0]["performer"][0]["display"] == "R. Okonkwo"
+
+
+def test_a_refusal_by_a_parent_names_the_parent() -> None:
+    entries = consent_entries(make_session(Decision.DENY, Signer.PARENT))
+    assert len(of_kind(entries, "RelatedPerson")) == 1
+    assert {c["performer"][0]["display"] for c in of_kind(entries, "Consent")} == {"Parent"}
+
+
+WITNESS = Practitioner("mjones", "M. Jones RN", "Practitioner/42")
+
+
+def spoken(signer: Signer = Signer.PATIENT) -> Session:
+    session = make_session(signer=signer)
+    return replace(
+        session, consent=replace(session.consent, strokes=(), manner=Manner.VERBAL, witness=WITNESS)
+    )
+
+
+def test_a_verbal_consent_is_witnessed_and_not_signed() -> None:
+    entries = consent_entries(spoken())
+    (provenance,) = of_kind(entries, "Provenance")
+    assert "signature" not in provenance
+    author, witness, *others = provenance["agent"]
+    assert author["type"]["coding"][0]["code"] == "author"
+    assert author["who"]["reference"] == "Patient/p1"
+    assert "onBehalfOf" not in author
+    assert witness["type"]["coding"][0]["code"] == "1.2.840.10065.1.12.1.11"
+    assert witness["who"]["reference"] == "Practitioner/42"
+    assert witness["who"]["display"] == "M. Jones RN"
+    assert [a["type"]["coding"][0]["code"] for a in others] == ["enterer", "assembler"]
+    for consent in of_kind(entries, "Consent"):
+        assert consent["policyRule"]["text"] == "photo-consent, version 2026-11, en, read aloud"
+        assert "Given verbally, witnessed by M. Jones RN" in consent["text"]["div"]
+
+
+def test_a_verbal_consent_by_a_carer() -> None:
+    entries = consent_entries(spoken(Signer.CARER))
+    (provenance,) = of_kind(entries, "Provenance")
+    assert provenance["agent"][0]["who"]["type"] == "RelatedPerson"
+    assert provenance["agent"][0]["onBehalfOf"]["reference"] == "Patient/p1"
+
+
+def test_best_interests_are_a_clinicians_and_for_the_record_only() -> None:
+    session = make_session()
+    choices = ((Purpose.RECORD, True), (Purpose.TEACHING, False), (Purpose.RESEARCH, False))
+    given = replace(
+        session.consent, strokes=(), choices=choices, manner=Manner.BEST_INTERESTS, clinician=WITNESS
+    )
+    entries = consent_entries(replace(session, consent=given))
+    assert of_kind(entries, "RelatedPerson") == []
+    assert {c["performer"][0]["reference"] for c in of_kind(entries, "Consent")} == {"Practitioner/42"}
+    (provenance,) = of_kind(entries, "Provenance")
+    assert provenance["agent"][0]["who"]["reference"] == "Practitioner/42"
+    assert provenance["agent"][0]["onBehalfOf"]["reference"] == "Patient/p1"
+    verdicts = {
+        c["provision"]["purpose"][0]["code"]: c["provision"]["type"] for c in of_kind(entries, "Consent")
+    }
+    assert verdicts == {"TREAT": "permit", "TRAIN": "deny", "HRESCH": "deny"}
+
+
+def test_everything_of_a_session_carries_its_receipt() -> None:
+    session = make_session(signer=Signer.PARENT)
+    found = [e["resource"] for e in (*consent_entries(session), *photo_entries(session))]
+    wanted = {"system": "urn:lethe:receipt", "value": receipt_id(session.id)}
+    kinds = {r["resourceType"] for r in found if wanted in r.get("identifier", ())}
+    assert kinds == {"RelatedPerson", "DocumentReference", "Consent"}
+    for resource in found:
+        if resource["resourceType"] in kinds:
+            assert resource["identifier"][1:] == [wanted]
 
 
 def test_only_what_is_missing_is_sent() -> None:
@@ -215,7 +321,7 @@ def test_the_document_of_a_photograph() -> None:
     document = entry["resource"]
     photo = make_photo()
     assert document["masterIdentifier"] == {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{photo.id}"}
-    assert document["identifier"] == [{"system": FILING.identifier_system, "value": str(photo.id)}]
+    assert document["identifier"][0] == {"system": FILING.identifier_system, "value": str(photo.id)}
     assert document["status"] == "current"
     assert document["subject"]["reference"] == "Patient/p1"
     assert document["subject"]["identifier"]["value"] == "9991230009"

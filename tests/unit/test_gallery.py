@@ -155,6 +155,58 @@ def test_refused_and_withdrawn_are_told_apart(server: DemoFhirServer) -> None:
     assert [c["signature"] for c in decisions] == [None, None]
 
 
+def change(server: DemoFhirServer, kind: str, **wanted: Any) -> None:
+    """Set elements of every resource of a type."""
+    for resource in server.store.all(kind):
+        server.store.update({**resource, **wanted}, kind, resource["id"])
+
+
+def withdraw(server: DemoFhirServer, purpose: str) -> None:
+    """As a withdrawal by receipt leaves it: the old one inactive, a new one that denies and names the old."""
+    old = next(c for c in server.store.all("Consent") if c["provision"]["purpose"][0]["code"] == purpose)
+    server.store.update({**old, "status": "inactive"}, "Consent", old["id"])
+    new = {k: v for k, v in old.items() if k not in ("id", "meta")}
+    new["sourceReference"] = {"reference": f"Consent/{old['id']}"}
+    new["provision"] = {**old["provision"], "type": "deny"}
+    server.store.create(new, "Consent")
+
+
+def test_a_withdrawal_later_is_shown_with_what_it_ended(server: DemoFhirServer) -> None:
+    decision(server, {"TREAT": True, "TRAIN": True}, "Consent to photographs")
+    withdraw(server, "TRAIN")
+    (shown,) = state_of(server)["consents"]
+    assert shown["decision"] == "partly"
+    assert shown["choices"] == [
+        {"purpose": "Care and health record", "yes": True},
+        {"purpose": "Teaching", "yes": True, "over": True},
+        {"purpose": "Teaching", "yes": False},
+    ]
+    withdraw(server, "TREAT")
+    (shown,) = state_of(server)["consents"]
+    assert shown["decision"] == "withdrawn"
+
+
+def test_what_is_entered_in_error_cannot_be_overlooked(server: DemoFhirServer, tmp_path: Path) -> None:
+    decision(server, {"TREAT": True}, "Consent to photographs")
+    photograph(server)
+    change(server, "Consent", status="entered-in-error")
+    change(server, "DocumentReference", status="entered-in-error")
+    patient = state_of(server)
+    assert patient["consents"][0]["decision"] == "in-error"
+    assert patient["photographs"][0]["status"] == "entered-in-error"
+    page = Words(browse(server.gallery_url, tmp_path, "--dump-dom"))
+    classes = [attributes.get("class", "") for _, attributes in page.tags]
+    assert "void" in classes
+    assert "stamp" in classes
+    assert "consent in-error" in classes
+    assert page.words.count("Entered in error") == 2
+    shot = tmp_path / "page.png"
+    browse(server.gallery_url, tmp_path, f"--screenshot={shot}", "--window-size=1000,800")
+    with Image.open(shot) as screen:
+        pixels = screen.convert("RGB").getcolors(1_000_000) or []
+    assert sum(count for count, colour in pixels if colour == MAGENTA) == 0, "the picture keeps its colours"
+
+
 def test_a_dangling_link_shows_as_no_image(server: DemoFhirServer) -> None:
     bundle_leaves_url = frozenset({"url"})
     document = {

@@ -19,12 +19,14 @@ from kiosk.model import (
     Decision,
     HumanName,
     Identifier,
+    Manner,
     Photo,
     Practitioner,
     Purpose,
     Session,
     Signer,
 )
+from kiosk.receipts import receipt_id
 from kiosk.report import consent_form_pdf
 from tests import nouns
 from tests.nouns import SITE
@@ -112,12 +114,55 @@ def test_refusals_say_so(decision: Decision, title: str, sentence: str) -> None:
     ("signer", "words"),
     [
         (Signer.PATIENT, "Signed by the patient"),
-        (Signer.PARENT, "Signed by a parent or guardian, for the patient"),
+        (Signer.PARENT, "Signed by a parent, for the patient"),
+        (Signer.GUARDIAN, "Signed by a guardian, for the patient"),
         (Signer.CARER, "Signed by a carer, for the patient"),
     ],
 )
 def test_who_signed(signer: Signer, words: str) -> None:
     assert words in text_of(make_session(signer=signer))
+
+
+def test_a_named_proxy_is_on_the_form() -> None:
+    session = make_session(signer=Signer.PARENT)
+    named = replace(session, consent=replace(session.consent, signer_name="R. Okonkwo"))
+    assert "Signer: R. Okonkwo" in text_of(named)
+
+
+WITNESS = Practitioner("mjones", "M. Jones RN")
+
+
+def test_a_verbal_consent_names_its_witness_and_what_was_read() -> None:
+    session = make_session(signer=Signer.CARER)
+    spoken = replace(
+        session.consent, strokes=(), manner=Manner.VERBAL, witness=WITNESS, signer_name="R. Okonkwo"
+    )
+    text = text_of(replace(session, consent=spoken))
+    assert "given verbally by R. Okonkwo, a carer, for the patient." in text
+    assert "Read aloud: photo-consent" in text
+    assert "photo-consent, version 2026-11, language en) was read aloud" in text
+    assert "Witness: M. Jones RN" in text
+    assert "Entered by A. Patel RN" in text
+    assert "Signed" not in text
+
+
+def test_best_interests_name_the_clinician() -> None:
+    session = make_session()
+    choices = ((Purpose.RECORD, True), (Purpose.TEACHING, False), (Purpose.RESEARCH, False))
+    decided = replace(
+        session.consent, strokes=(), choices=choices, manner=Manner.BEST_INTERESTS, clinician=WITNESS
+    )
+    text = text_of(replace(session, consent=decided))
+    assert "in the patient's best interests" in text
+    assert "Consent given" not in text
+    assert "Decided by M. Jones RN, clinician" in text
+    assert "Signed" not in text
+    assert ENGLISH.agree not in text, "nobody agreed"
+
+
+def test_the_form_carries_the_receipt() -> None:
+    session = make_session()
+    assert receipt_id(session.id) in text_of(session)
 
 
 def test_the_signature_is_drawn_as_lines() -> None:

@@ -5,6 +5,7 @@ import mmap
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiosk import seal
+from kiosk.destinations.base import wipe
 from kiosk.errors import CannotOpen, ConfigError, SealError
 from kiosk.seal import Cipher, Kind, PrivateKey, PublicKey, SealHeader
 
@@ -99,6 +101,34 @@ def test_opening_leaves_only_the_callers_copy(
     monkeypatch.setattr(Cipher, "suite", lambda self: Remembers(suite))
     assert seal.open_sealed(key, HEADER, sealed) == PLAIN
     assert inner == [bytes(len(PLAIN))]
+
+
+def test_opening_in_place_needs_no_second_buffer(key: PrivateKey, sealed: bytes) -> None:
+    buffer = bytearray(sealed)
+    seal.open_in_place(key, HEADER, buffer)
+    assert buffer == PLAIN
+    changed = bytearray(sealed)
+    changed[-1] ^= 1
+    before = bytes(changed)
+    with pytest.raises(CannotOpen):
+        seal.open_in_place(key, HEADER, changed)
+    assert changed == before
+
+
+def test_opening_in_place_and_wiping_cost_one_item_and_nothing(key: PrivateKey) -> None:
+    size = 4_000_000
+    buffer = bytearray(seal.seal(key.public_key(), HEADER, bytes(size), Cipher.AES_256_GCM))
+    tracemalloc.start()
+    try:
+        seal.open_in_place(key, HEADER, buffer)
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * size
+        tracemalloc.reset_peak()
+        buffer[:3] = b"abc"
+        wipe(buffer)
+        assert tracemalloc.get_traced_memory()[1] < 0.2 * size
+    finally:
+        tracemalloc.stop()
+    assert buffer == bytes(size)
 
 
 # --- tampering -------------------------------------------------------------------------------

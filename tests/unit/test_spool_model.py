@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -17,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kiosk.errors import SessionGone
+from kiosk.errors import SessionGone, SpoolError, SpoolFull
 from kiosk.spool import Spool
 from tests.spool_tools import everything, make
 
@@ -89,6 +90,14 @@ class SpoolMachine(RuleBasedStateMachine):
     def pick(self, data: st.DataObject, sessions: dict[UUID, Any]) -> UUID:
         return data.draw(st.sampled_from(sorted(sessions)))
 
+    def on_disk(self, state: str, name: UUID | str) -> Content:
+        """The items of a session, read past the spool."""
+        content: Content = {}
+        for path in (self.root / state / str(name)).iterdir():
+            number, kind, item = path.name.removesuffix(".sealed").split("-", 2)
+            content[int(number), kind, UUID(item)] = path.read_bytes()
+        return content
+
     @rule(session=st.uuids(), kill=KILLS)
     def begin(self, session: UUID, kill: int | None) -> None:
         done = self.attempt(kill, lambda: self.spool.begin(session))
@@ -102,6 +111,38 @@ class SpoolMachine(RuleBasedStateMachine):
         done = self.attempt(kill, lambda: self.spool.add(session, number, "photo", item, sealed))
         if done or (self.root / "open" / str(session) / f"{number:04d}-photo-{item}.sealed").exists():
             self.open[session][number, "photo", item] = sealed
+
+    @precondition(lambda self: any(self.open.values()))
+    @rule(data=st.data(), sealed=st.binary(min_size=1), kill=KILLS)
+    def replace(self, data: st.DataObject, sealed: bytes, kill: int | None) -> None:
+        """The same number, kind and item again: the old bytes or the new ones, never a mixture."""
+        session = self.pick(data, {s: c for s, c in self.open.items() if c})
+        key = data.draw(st.sampled_from(sorted(self.open[session])))
+        done = self.attempt(kill, lambda: self.spool.add(session, *key, sealed))
+        if done or self.on_disk("open", session)[key] == sealed:
+            self.open[session][key] = sealed
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), item=st.uuids(), sealed=st.binary(min_size=1))
+    def what_does_not_fit_leaves_nothing(self, data: st.DataObject, item: UUID, sealed: bytes) -> None:
+        session = self.pick(data, self.open)
+        held = sum(map(len, self.open[session].values()))
+        full = make(self.root, reserve=held + len(sealed) - 1)
+        with pytest.raises(SpoolFull):
+            full.add(session, 0, "manifest", item, sealed)
+
+    @precondition(lambda self: any(self.open.values()))
+    @rule(data=st.data(), kill=KILLS)
+    def clear(self, data: st.DataObject, kill: int | None) -> None:
+        session = self.pick(data, {s: c for s, c in self.open.items() if c})
+        count = len(self.open[session])
+        cleared: list[int] = []
+        if self.attempt(kill, lambda: cleared.append(self.spool.clear(session))):
+            assert cleared == [count]
+            self.open[session] = {}
+        else:
+            left = self.on_disk("open", session)
+            self.open[session] = {k: v for k, v in self.open[session].items() if k in left}
 
     @precondition(lambda self: any(self.open.values()))
     @rule(data=st.data(), kill=KILLS)
@@ -162,14 +203,51 @@ class SpoolMachine(RuleBasedStateMachine):
         if done or session not in self.spool.ready():
             del self.ready[session]
 
-    @rule(session=st.uuids())
-    def strangers_are_refused(self, session: UUID) -> None:
+    @precondition(lambda self: self.ready)
+    @rule(data=st.data())
+    def one_at_a_time_holds_a_session(self, data: st.DataObject) -> None:
+        session = self.pick(data, self.ready)
+        with self.spool.lock(session), pytest.raises(SpoolError), make(self.root).lock(session):
+            pass
+        with make(self.root).lock(session):
+            pass
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), name=st.sampled_from(["live", "dead"]))
+    def sweeping_spares_a_live_writer(self, data: st.DataObject, name: str) -> None:
+        path = self.root / "open" / str(self.pick(data, self.open)) / f".part-{name}"
+        with path.open("wb") as writer:
+            if name == "live":
+                fcntl.flock(writer, fcntl.LOCK_EX)
+            assert self.spool.sweep() == []
+            assert path.exists() is (name == "live")
+        path.unlink(missing_ok=True)
+
+    @rule(state=st.sampled_from(["open", "ready", "parked"]), trash=st.uuids(), sealed=st.binary())
+    def half_destroyed_is_swept(self, state: str, trash: UUID, sealed: bytes) -> None:
+        path = self.root / state / f".gone-{trash.hex[:16]}"
+        path.mkdir()
+        (path / f"0001-photo-{trash}.sealed").write_bytes(sealed)
+        self.spool = self.restarted()
+        assert not path.exists()
+
+    @rule(data=st.data(), session=st.uuids())
+    def strangers_are_refused(self, data: st.DataObject, session: UUID) -> None:
+        known = sorted(self.open.keys() | self.ready.keys() | self.parked.keys())
+        session = data.draw(st.sampled_from([session, *known]))
         if session not in (self.open.keys() | self.ready.keys() | self.parked.keys()):
             for call in (self.spool.commit, self.spool.items, self.spool.unpark, self.spool.clear):
                 with pytest.raises(SessionGone):
                     call(session)
+            with pytest.raises(SessionGone):
+                self.spool.park(session, "rejected")
+            with pytest.raises(SessionGone), self.spool.lock(session):
+                pass
             assert not self.spool.destroy(session)
             assert not self.spool.forget(session)
+        else:
+            with pytest.raises(SpoolError):
+                self.spool.begin(session)
 
     @invariant()
     def same_as_the_model(self) -> None:
@@ -180,6 +258,10 @@ class SpoolMachine(RuleBasedStateMachine):
             items = self.spool.items(session)
             assert {(i.number, i.kind, i.item): self.spool.read(i) for i in items} == content
             assert items == sorted(items, key=lambda i: i.number)
+        for session, content in self.open.items():
+            assert self.on_disk("open", session) == content
+        for session, (reason, content) in self.parked.items():
+            assert self.on_disk("parked", f"{session}.{reason}") == content
         contents = [*self.open.values(), *self.ready.values(), *(c for _, c in self.parked.values())]
         assert self.spool.used() == sum(len(sealed) for c in contents for sealed in c.values())
         names = [p.name for p in self.root.rglob("*")]

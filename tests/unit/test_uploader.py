@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from kiosk.errors import ClockError, KioskError, LinkError, Problem, SessionGone
 from kiosk.journal import Journal
 from kiosk.link import Peer
 from kiosk.model import Identifier, Practitioner, Receipt, Stage
+from kiosk.receipts import receipt_id
 from kiosk.schedule import Backoff, tcp_reachable
 from kiosk.spool import Spool
 from kiosk.staff import Member, SignIn, StaffList, hash_pin
@@ -93,7 +95,7 @@ class Bench:
         self.peer = Heard()
         self.make()
 
-    def make(self) -> None:
+    def make(self, delivered: frozenset[UUID] = frozenset()) -> None:
         """A fresh uploader on the same spool and keys, as after a restart."""
         self.uploader = Uploader(
             Parts(
@@ -108,6 +110,7 @@ class Bench:
                 backoff=Backoff(0.02, 0.05),
                 probe_s=0.02,
                 suite="auto",
+                delivered=delivered,
                 orphan_s=0.1,
             )
         )
@@ -129,6 +132,12 @@ class Bench:
         self.spool.commit(session)
         await self.asks("commit", session=str(session), decision="permit", photos=1)
         return session
+
+    def asks_for(self, session: UUID, receipt: str) -> Awaitable[Mapping[str, Any]]:
+        return self.asks("receipt", session=str(session), receipt=receipt)
+
+    def entries(self, action: str) -> list[dict[str, Any]]:
+        return [entry for line in self.audit.lines() if (entry := json.loads(line))["action"] == action]
 
     def said(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.journal.getvalue().splitlines()]
@@ -181,6 +190,35 @@ def test_delivered_is_unlinked_its_key_forgotten_and_told(tmp_path: Path) -> Non
     assert wiped < receipt
     actions = [json.loads(line)["action"] for line in bench.audit.lines()]
     assert actions == ["sign-in", "session-opened", "committed", "delivered"]
+
+
+def test_not_anchored_is_said_and_holds_up_nothing(tmp_path: Path) -> None:
+    class Unanchored(Starter):
+        async def deliver(self, session: UUID, key: memoryview, on_stage: Callable[[Stage], None]) -> Outcome:
+            return replace(await super().deliver(session, key, on_stage), problem=Problem.REJECTED)
+
+    async def story(bench: Bench) -> None:
+        await bench.commits()
+        await until(lambda: "delivered" in bench.peer.stages())
+        assert bench.spool.ready() == []
+        assert bench.keys.sessions() == frozenset()
+
+    bench = play(tmp_path, Unanchored(), story)
+    last = json.loads(bench.audit.lines()[-1])
+    assert (last["action"], last["outcome"]) == ("delivered", "not-anchored")
+    said = next(m for m in bench.said() if m["event"] == "not-anchored")
+    assert said["problem"] == "rejected"
+    assert "receipt" in [m["event"] for m in bench.said()]
+
+
+def test_anchored_is_ok(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.commits()
+        await until(lambda: "delivered" in bench.peer.stages())
+
+    bench = play(tmp_path, Starter(), story)
+    assert json.loads(bench.audit.lines()[-1])["outcome"] == "ok"
+    assert "not-anchored" not in [m["event"] for m in bench.said()]
 
 
 def test_a_retry_keeps_everything_and_comes_back(tmp_path: Path) -> None:
@@ -409,14 +447,35 @@ def test_resume_knows_how_far_a_committed_session_got(tmp_path: Path) -> None:
     play(tmp_path, Starter(), story)
 
 
-def test_a_committed_session_that_left_the_spool_is_delivered(tmp_path: Path) -> None:
-    """Killed after the wipe, before the news: the screen must not say that nothing was sent."""
+def test_a_committed_session_is_delivered_only_where_that_is_written_down(tmp_path: Path) -> None:
+    """Killed after the wipe, before the news: the screen must say neither less nor more than what is true."""
 
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = uuid4()
+        bench.make(frozenset([session]))
+        async with running(bench):
+            answer = await bench.asks("resume", session=str(session), committed=True)
+            assert answer["stage"] == "delivered"
+            with pytest.raises(SessionGone):
+                await bench.asks("resume", session=str(uuid4()), committed=True)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_a_committed_session_that_somebody_takes_away_is_reported(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
-        answer = await bench.asks("resume", session=str(uuid4()), committed=True)
-        assert answer["stage"] == "delivered"
+        session = await bench.commits()
+        await until(lambda: bench.starter.delivered == [session])
+        bench.spool.forget(session)
+        await until(lambda: "parked" in bench.peer.stages())
+        assert bench.keys.sessions() == frozenset()
 
-    play(tmp_path, Starter(), story)
+    again = Outcome(Verdict.RETRY, Problem.SERVER_BUSY, retry_after=0.1)
+    bench = play(tmp_path, Starter(*[again] * 99), story)
+    assert [m["outcome"] for m in map(json.loads, bench.audit.lines())][-1] == "vanished"
+    assert "delivered" not in bench.peer.stages()
 
 
 def test_a_key_that_nothing_was_sealed_to_yet_survives_a_restart(tmp_path: Path) -> None:
@@ -557,5 +616,101 @@ def test_the_operator_comes_with_what_the_server_knows_them_by(tmp_path: Path) -
             "reference": None,
             "identifier": {"system": "urn:staff", "value": "4711"},
         }
+
+    play(tmp_path, Starter(), story)
+
+
+def actions(bench: Bench) -> list[str]:
+    return [json.loads(line)["action"] for line in bench.audit.lines()]
+
+
+@pytest.mark.parametrize("unlinked", [False, True])
+def test_killed_between_the_proof_and_the_forgetting(tmp_path: Path, unlinked: bool) -> None:
+    """Delivered is written down: the next uploader forgets the rest, sends nothing, destroys nothing."""
+
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = await bench.commits()
+        if unlinked:
+            bench.spool.forget(session)
+        bench.make(frozenset([session]))
+        async with running(bench):
+            await asyncio.sleep(0.3)
+        assert bench.spool.ready() == []
+        assert bench.keys.sessions() == frozenset()
+        assert bench.starter.delivered == []
+        assert "session-destroyed" not in actions(bench)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+def test_what_is_put_back_after_the_delivery_is_parked_not_wiped_away(tmp_path: Path) -> None:
+    async def whole() -> None:
+        bench = Bench(tmp_path, Starter())
+        session = uuid4()
+        bench.spool.begin(session)
+        bench.spool.commit(session)
+        bench.make(frozenset([session]))
+        async with running(bench):
+            await until(lambda: bench.spool.parked() == {session: "key-lost"})
+        assert "parked" in actions(bench)
+        bench.keys.close()
+
+    asyncio.run(whole())
+
+
+# --- receipts ------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_a_receipt_is_on_the_audit(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        session = await bench.signs_in()
+        assert await bench.asks_for(session, "r 7k4m 2qhd") == {}
+        (entry,) = bench.entries("receipt-asked")
+        assert (entry["session"], entry["operator"], entry["outcome"]) == (
+            str(session),
+            "apatel",
+            "r-7k4m-2qhd",
+        )
+        with pytest.raises(LinkError):
+            await bench.asks_for(session, "9991230009")
+        with pytest.raises(SessionGone):
+            await bench.asks_for(uuid4(), "R-7K4M-2QHD")
+        assert len(bench.entries("receipt-asked")) == 1
+
+    play(tmp_path, Starter(), story)
+
+
+def test_a_receipt_whose_session_is_still_here_is_not_looked_up(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        waiting = await bench.commits()
+        await until(lambda: bench.said()[-1]["event"] == "delivery-put-off")
+        operator = await bench.signs_in()
+        with pytest.raises(KioskError) as caught:
+            await bench.asks_for(operator, receipt_id(waiting))
+        assert caught.value.problem is Problem.RECEIPT_WAITING
+        bench.spool.park(waiting, "rejected")
+        with pytest.raises(KioskError) as caught:
+            await bench.asks_for(operator, receipt_id(waiting))
+        assert caught.value.problem is Problem.RECEIPT_WAITING
+
+    later = Outcome(Verdict.RETRY, Problem.NOT_LET_IN, retry_after=60.0)
+    play(tmp_path, Starter(later), story)
+
+
+@pytest.mark.parametrize(
+    ("decision", "action"), [("withdraw", "withdrawn-by-receipt"), ("wrong-patient", "wrong-patient")]
+)
+def test_a_correction_is_on_the_audit_with_its_receipt(tmp_path: Path, decision: str, action: str) -> None:
+    async def story(bench: Bench) -> None:
+        session = await bench.signs_in()
+        bench.spool.begin(session)
+        bench.spool.add(session, 0, "correction", session, b"sealed")
+        bench.spool.commit(session)
+        await bench.asks("commit", session=str(session), decision=decision, photos=2, receipt="R-7K4M-2QHD")
+        (entry,) = bench.entries(action)
+        assert (entry["operator"], entry["count"], entry["outcome"]) == ("apatel", 2, "r-7k4m-2qhd")
+        await until(lambda: "delivered" in bench.peer.stages())
 
     play(tmp_path, Starter(), story)

@@ -17,8 +17,12 @@ from kiosk import events as e
 from kiosk.errors import Problem
 from kiosk.model import (
     PHOTOS_MAX,
+    Act,
     BodySite,
+    Correction,
     Decision,
+    Filed,
+    FiledConsent,
     Laterality,
     Match,
     Patient,
@@ -54,6 +58,21 @@ STROKE = ((0.1, 0.5), (0.4, 0.2), (0.8, 0.6))
 IDS = [UUID(int=n) for n in range(1, 5)]
 
 
+FILED = Filed(
+    "R-7K4M-2QHD",
+    PATIENT,
+    NOW,
+    "A. Patel RN",
+    ("d1", "d2"),
+    ("f",),
+    (
+        FiledConsent("c1", Purpose.RECORD, True, True),
+        FiledConsent("c2", Purpose.TEACHING, True, True),
+        FiledConsent("c3", Purpose.RESEARCH, False, True),
+    ),
+)
+
+
 def photo(id: UUID, number: int = 1) -> Photo:
     return Photo(id, number, NOW, SITE, 7, 64, 48, 1000, "00" * 32)
 
@@ -77,6 +96,13 @@ EVENTS: list[e.Event] = [
     e.ListFailed(Problem.LIST_UNREACHABLE),
     e.VisitChosen("p1"),
     e.VisitChosen("somebody else"),
+    e.FindReceiptTouched(),
+    e.Typed("7k4m 2qhd"),
+    e.ReceiptFound(FILED),
+    e.WithdrawalAsked((Purpose.TEACHING,)),
+    e.WithdrawalAsked(FILED.permitted()),
+    e.WithdrawalAsked((Purpose.RECORD,)),
+    e.WrongPatientAsked(),
     e.PatientConfirmed(),
     e.PatientRejected(),
     e.ChoiceMade(Purpose.TEACHING, True),
@@ -148,6 +174,8 @@ class Nurse:
                 return e.PatientsFound(self.patients)
             case e.ListVisits():
                 return e.VisitsListed(LIST)
+            case e.FindReceipt():
+                return e.ReceiptFound(FILED)
             case e.RecordConsent(consent):
                 return e.ConsentRecorded(consent)
             case e.OpenCamera():
@@ -158,7 +186,7 @@ class Nurse:
                 return e.Sealed(taken)
             case e.RemovePhoto(photo_id):
                 return e.Removed(photo_id)
-            case e.Commit() | e.CommitRefusal():
+            case e.Commit() | e.CommitRefusal() | e.CommitCorrection():
                 return e.Committed()
             case e.Wipe():
                 return e.Wiped()
@@ -169,6 +197,9 @@ class Nurse:
 
     def finds_patient(self) -> Nurse:
         return self.signs_in().does(e.Scanned("9991230009"), e.PatientConfirmed())
+
+    def finds_receipt(self) -> Nurse:
+        return self.signs_in().does(e.FindReceiptTouched(), e.Typed("r 7k4m 2qhd"))
 
     def has_consent(self) -> Nurse:
         choices = e.ChoiceMade(Purpose.TEACHING, True), e.ChoiceMade(Purpose.RESEARCH, False)
@@ -537,6 +568,96 @@ def test_random_walks_keep_the_guarantees(walk: list[e.Event]) -> None:
             assert nurse.flow.state is not State.LOCKED
 
 
+YES = e.QuestionConfirmed(IDS[3], NOW)
+
+
+def corrections(nurse: Nurse) -> list[Correction]:
+    return [f.correction for f in nurse.effects if isinstance(f, e.CommitCorrection)]
+
+
+def test_one_purpose_is_withdrawn_by_receipt_after_two_questions() -> None:
+    nurse = Nurse().finds_receipt()
+    assert nurse.flow.state is State.FOUND_RECEIPT
+    assert nurse.flow.patient == PATIENT
+    nurse.does(e.WithdrawalAsked((Purpose.TEACHING,)))
+    assert nurse.flow.question is Question.CORRECT
+    nurse.does(YES)
+    assert nurse.flow.question is Question.CORRECT_SURE
+    assert corrections(nurse) == []
+    nurse.does(YES)
+    assert nurse.flow.state is State.CORRECTION
+    (made,) = corrections(nurse)
+    assert (made.id, made.act, made.purposes) == (IDS[0], Act.WITHDRAW, (Purpose.TEACHING,))
+    assert (made.operator, made.filed, made.at, made.retracts) == (NURSE, FILED, NOW, True)
+    nurse.does(e.DeliveryChanged(Stage.PARKED, Problem.REJECTED))
+    assert (nurse.flow.stage, nurse.flow.problem) == (Stage.PARKED, Problem.REJECTED)
+    nurse.does(e.DoneTouched())
+    assert nurse.flow == Flow(STATION)
+
+
+def test_the_site_s_policy_is_sealed_into_the_withdrawal() -> None:
+    nurse = Nurse()
+    nurse.flow = Flow(dataclasses.replace(STATION, retracts=False))
+    nurse.finds_receipt().does(e.WithdrawalAsked(FILED.permitted()), YES, YES)
+    (made,) = corrections(nurse)
+    assert (made.purposes, made.retracts) == ((Purpose.RECORD, Purpose.TEACHING), False)
+
+
+@pytest.mark.parametrize(
+    "purposes",
+    [(), (Purpose.RECORD,), (Purpose.RESEARCH,), (Purpose.RECORD, Purpose.RESEARCH), tuple(Purpose)],
+    ids=str,
+)
+def test_what_cannot_be_withdrawn_is_not_asked(purposes: tuple[Purpose, ...]) -> None:
+    """The record purpose goes with all others; what was refused cannot be withdrawn."""
+    nurse = Nurse().finds_receipt().does(e.WithdrawalAsked(purposes))
+    assert nurse.flow.question is None
+
+
+def test_each_question_can_be_answered_no() -> None:
+    for first in (e.WithdrawalAsked((Purpose.TEACHING,)), e.WrongPatientAsked()):
+        for steps in ((first,), (first, YES)):
+            nurse = Nurse().finds_receipt().does(*steps, e.QuestionDismissed(), YES)
+            assert (nurse.flow.state, nurse.flow.question) == (State.FOUND_RECEIPT, None)
+            assert corrections(nurse) == []
+
+
+def test_what_is_in_error_already_is_not_marked_again() -> None:
+    nurse = Nurse().signs_in().does(e.FindReceiptTouched())
+    nurse.does(e.ReceiptFound(dataclasses.replace(FILED, retracted=True)), e.WrongPatientAsked())
+    assert nurse.flow.question is None
+
+
+@pytest.mark.parametrize("text", ["", "9991230009", "R-7K4M-2QH", "\x00", "7" * 10_000])
+def test_what_is_no_receipt_is_not_looked_up(text: str) -> None:
+    nurse = Nurse().signs_in().does(e.FindReceiptTouched(), e.Scanned(text))
+    assert nurse.flow.problem is Problem.RECEIPT_UNREADABLE
+    assert not any(isinstance(effect, e.FindReceipt) for effect in nurse.effects)
+
+
+def test_nobody_is_left_on_the_screen_when_one_goes_back() -> None:
+    nurse = Nurse().finds_receipt().does(e.BackTouched())
+    assert nurse.flow.state is State.FIND_RECEIPT
+    assert (nurse.flow.patient, nurse.flow.filed) == (None, None)
+    assert nurse.does(e.BackTouched()).flow == Nurse().signs_in().flow
+
+
+def test_a_correction_that_could_not_be_sealed_is_asked_again() -> None:
+    flow = Nurse().finds_receipt().does(e.WrongPatientAsked(), YES).flow
+    sending, effects = step(flow, YES)
+    assert [type(effect) for effect in effects] == [e.CommitCorrection]
+    assert step(sending, e.TimedOut()) == (sending, ()), "the commit's own answer comes first"
+    failed, _ = step(sending, e.Failed(Problem.COMMIT_FAILED))
+    assert (failed.state, failed.busy, failed.problem) == (State.FOUND_RECEIPT, False, Problem.COMMIT_FAILED)
+    assert step(failed, e.WrongPatientAsked())[0].question is Question.CORRECT
+
+
+def test_no_question_of_a_receipt_outlives_its_screen() -> None:
+    asked = Nurse().finds_receipt().does(e.WrongPatientAsked()).flow
+    flow, _ = step(asked, e.Failed(Problem.SESSION_GONE, lasting=True))
+    assert (flow.state, flow.question) == (State.FAULT, None)
+
+
 def test_the_drawing_is_fresh() -> None:
     path = Path(__file__).parents[2] / "docs" / "workflow.md"
     assert path.read_text(encoding="utf-8") == markdown(), "stale: run `make docs`"
@@ -549,6 +670,9 @@ def reachable() -> list[Flow]:
         Nurse(),
         Nurse().signs_in(),
         Nurse().finds_patient(),
+        Nurse().signs_in().does(e.FindReceiptTouched()),
+        Nurse().finds_receipt(),
+        Nurse().finds_receipt().does(e.WrongPatientAsked(), YES, YES),
         Nurse().has_consent(),
         Nurse().photographs(0),
         Nurse().photographs(1),
@@ -589,4 +713,7 @@ def _shape(flow: Flow) -> tuple[object, ...]:
         len(flow.choices),
         bool(flow.strokes),
         flow.refusal is not None,
+        flow.filed is not None,
+        flow.act,
+        flow.withdrawing,
     )

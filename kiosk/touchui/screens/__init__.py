@@ -10,8 +10,11 @@ from kiosk.touchui.screens.base import Screen
 from kiosk.touchui.screens.body_site import ChooseBodySite
 from kiosk.touchui.screens.confirm_patient import ConfirmPatient
 from kiosk.touchui.screens.consent import Consent
+from kiosk.touchui.screens.correction import CorrectionScreen
 from kiosk.touchui.screens.declined import Declined
 from kiosk.touchui.screens.fault import Fault
+from kiosk.touchui.screens.find_receipt import FindReceipt
+from kiosk.touchui.screens.found_receipt import FoundReceipt
 from kiosk.touchui.screens.identify import Identify
 from kiosk.touchui.screens.locked import Locked
 from kiosk.touchui.screens.preview import Preview
@@ -38,6 +41,9 @@ SCREENS: Mapping[State, Callable[[], Screen]] = MappingProxyType(
         State.DECLINED: Declined,
         State.WITHDRAWN: Withdrawn,
         State.FAULT: Fault,
+        State.FIND_RECEIPT: FindReceipt,
+        State.FOUND_RECEIPT: FoundReceipt,
+        State.CORRECTION: CorrectionScreen,
     }
 )
 """The screen of each state."""

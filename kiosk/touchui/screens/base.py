@@ -243,5 +243,6 @@ COMMON: dict[str, e.Event] = {
     "change-site": e.ChangeSiteTouched(),
     "sign-in": e.SignInTouched(),
     "list": e.ListTouched(),
+    "find-receipt": e.FindReceiptTouched(),
 }
 """Keys that mean the same event on every screen."""

@@ -211,9 +211,8 @@ class Consent(Screen):
         if patient is None:
             return ""
         name = printed_name(patient.name)
-        return {Signer.PATIENT: name, Signer.PARENT: f"Parent of {name}", Signer.CARER: f"Carer of {name}"}[
-            v.flow.signer
-        ]
+        signer = v.flow.signer
+        return name if signer is Signer.PATIENT else f"{signer.value.capitalize()} of {name}"
 
     def tap(self, key: str, v: View, tools: Tools) -> e.Event | None:
         """Turn a touch into an event."""

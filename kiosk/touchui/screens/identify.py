@@ -62,7 +62,7 @@ class Identify(Screen):
         left, right = content.left_part(round(content.w * 0.5))
         area = left.inset(v.dp(14), v.dp(12))
         low, area = area.bottom_part(v.dp(62), v.dp(10))
-        back, _ = back_button(v, low, enabled=not v.flow.busy)
+        back, beside = back_button(v, low, enabled=not v.flow.busy)
         right = right.inset(v.dp(16), v.dp(12))
         field, rest = right.top_part(v.dp(62), v.dp(9))
         find, pad = rest.bottom_part(v.dp(66), v.dp(9))
@@ -70,6 +70,7 @@ class Identify(Screen):
             Fill(box=left, colour=self.theme.surface, rule=self.theme.divider, edge="right"),
             *self._scan(v, area),
             back,
+            self._receipt(v, beside.left_part(min(beside.w, v.dp(172)))[0]),
             self._field(v, field),
             *number_pad(v.layout, pad, enabled=not v.flow.busy),
             self._find(v, find),
@@ -78,6 +79,7 @@ class Identify(Screen):
     def _tall(self, v: View, content: Box) -> list[Widget]:
         widgets, buttons, content = footer(v, content, self.theme)
         back, rest = back_button(v, buttons, enabled=not v.flow.busy)
+        receipt, rest = rest.left_part(v.dp(128), v.dp(10))
         low, upper = content.bottom_part(v.dp(62 + 10 + 4 * 68 + 3 * 7 + 28))
         inner = low.inset(v.dp(14), v.dp(14))
         field, pad = inner.top_part(v.dp(62), v.dp(10))
@@ -85,6 +87,7 @@ class Identify(Screen):
         return [
             *widgets,
             back,
+            self._receipt(v, receipt),
             self._find(v, rest),
             Fill(box=upper, colour=self.theme.surface, rule=self.theme.divider, edge="bottom"),
             *self._scan(v, area),
@@ -183,6 +186,19 @@ class Identify(Screen):
             style=PRIMARY,
             kind=theme.BUTTON_BIG,
             enabled=idle and self._askable(v),
+        )
+
+    def _receipt(self, v: View, box: Box) -> Widget:
+        """The quiet way to what is in the record already."""
+        return Button(
+            box=box,
+            key="find-receipt",
+            name="Find receipt",
+            text="Receipt" if v.layout.portrait else "Find receipt",
+            icon="file-check",
+            style=SECONDARY,
+            kind=theme.BUTTON,
+            enabled=not v.flow.busy,
         )
 
     def _askable(self, v: View) -> bool:

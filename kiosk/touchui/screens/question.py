@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kiosk import events as e
 from kiosk.flow import Question
+from kiosk.model import Act, Purpose
 from kiosk.touchui import theme
 from kiosk.touchui.geometry import Box
 from kiosk.touchui.screens.base import Tools
@@ -11,6 +12,7 @@ from kiosk.touchui.theme import Theme, Type
 from kiosk.touchui.view import View
 from kiosk.touchui.widgets import DANGER, SECONDARY, Button, Label, Paragraph, Scrim, Widget, banner, bar
 from kiosk.touchui.widgets.badge import Emblem, Sheet
+from kiosk.touchui.written import count_of
 
 
 def words(v: View) -> tuple[str, str, str, str, str]:
@@ -35,10 +37,55 @@ def words(v: View) -> tuple[str, str, str, str, str]:
                 "Keep consent",
                 "hand",
             )
+        case Question.CORRECT:
+            return _correcting(v)
+        case Question.CORRECT_SURE:
+            if v.flow.act is Act.WRONG_PATIENT:
+                text = "Is the patient above the wrong one?"
+                return (
+                    "Are you sure?",
+                    f"{text} {_UNDER_YOUR_NAME}",
+                    "Yes, wrong patient",
+                    "Go back",
+                    "user-x",
+                )
+            text = "Consent stays as it is until you say yes."
+            return "Are you sure?", f"{text} {_UNDER_YOUR_NAME}", "Yes, withdraw", "Keep consent", "hand"
     lost = (
         f"{photos} not sent will be destroyed." if count else "This session ends. Nothing was photographed."
     )
     return "Lock now?", lost, "Lock and destroy" if count else "Lock", "Stay", "lock"
+
+
+_UNDER_YOUR_NAME = "It goes into the record under your name and cannot be taken back on this kiosk."
+
+
+def _correcting(v: View) -> tuple[str, str, str, str, str]:
+    """What is to be done about a found receipt, in plain words."""
+    count = len(v.flow.filed.photos) if v.flow.filed is not None else 0
+    photos, are = count_of(count), "is" if count == 1 else "are"
+    if v.flow.act is Act.WRONG_PATIENT:
+        things = f"{photos}, the form" if count else "The form"
+        text = (
+            f"{things} and the consent are marked as entered in error. This kiosk keeps no "
+            "photograph: take them again for the right patient, or ask IT to re-file them."
+        )
+        return "Wrong patient?", text, "Mark as wrong", "Go back", "user-x"
+    if Purpose.RECORD not in v.flow.withdrawing:
+        what = " and ".join(p.value for p in v.flow.withdrawing)
+        text = f"From now on they may not be used for {what}. {photos} {are} kept in the record for care."
+        return f"Withdraw {what}?", text, f"Withdraw {what}", "Keep consent", "hand"
+    if v.flow.station.retracts:
+        then = f"{photos} {are} marked as entered in error, so that nobody uses them."
+    else:
+        then = f"{photos} {'stays' if count == 1 else 'stay'} in the record, as this hospital has decided."
+    return (
+        "Withdraw all consent?",
+        f"From now on nothing is allowed. {then}",
+        "Withdraw all",
+        "Keep consent",
+        "hand",
+    )
 
 
 def question(v: View, t: Theme) -> list[Widget]:

@@ -224,7 +224,12 @@ def _rows(area: Box, down: int, most: int, gap: int) -> list[Box]:
     return area.top_part(height)[0].rows(down, gap)
 
 
-_SIGNED = {Signer.PATIENT: "patient", Signer.PARENT: "parent", Signer.CARER: "carer"}
+_SIGNED = {
+    Signer.PATIENT: "patient",
+    Signer.PARENT: "parent",
+    Signer.GUARDIAN: "guardian",
+    Signer.CARER: "carer",
+}
 
 
 def consent_line(consent: Consent) -> str:

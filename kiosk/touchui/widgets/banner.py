@@ -24,6 +24,7 @@ MATCHED: Mapping[Match, tuple[str, str, str]] = {
     Match.WRISTBAND: ("scan-barcode", "Wristband matched", "Matched"),
     Match.TYPED: ("keyboard", "Number typed", "Typed"),
     Match.LIST: ("calendar-days", "From today's list", "From list"),
+    Match.RECEIPT: ("file-check", "Found by receipt", "Receipt"),
 }
 """Icon, words and short words for how a patient was found."""
 BANNER_VALUE = Type(theme.ATKINSON_BOLD, 16)
