@@ -60,7 +60,7 @@ class Bench:
         self.spool.commit(self.session)
         key = memoryview(bytearray(self.keys.view(self.session)))
         corrector = taker if corrects else None
-        return deliver(self.session, self.spool, key, taker, self.heard.append, corrector)
+        return deliver(self.session, self.spool, key, taker, self.heard.append, corrector=corrector)
 
 
 @pytest.fixture
