@@ -410,7 +410,8 @@ class DestinationContract:
         [
             ("status 405", errors.Rejected),
             ("status 403", errors.NotLetIn),
-            ("status 404", errors.Rejected),
+            # As a PUT it is about the resource, as a POST about the server: refused either way.
+            ("status 404", errors.DeliveryError),
             ("status 422", errors.Rejected),
             ("status 400", errors.Rejected),
             ("status 501", errors.Rejected),

@@ -30,6 +30,7 @@ from kiosk.fhir.auth import AssertionProof, TokenAuth
 from kiosk.fhir.client import FhirClient
 from kiosk.fhir.directory import PatientDirectory
 from kiosk.fhir.resources import Filing
+from kiosk.heads import SignedHead
 from kiosk.link import Caller
 from kiosk.model import Match, Photo, Session
 from kiosk.wiring.record import open_client
@@ -302,6 +303,11 @@ def config_file(directory: Path, base: str, key_file: str) -> Path:
     return path
 
 
+def no_head() -> SignedHead:
+    """Look-ups anchor nothing."""
+    raise AssertionError
+
+
 def test_a_real_look_up_process_signs_on_by_a_credential(
     front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,7 +315,7 @@ def test_a_real_look_up_process_signs_on_by_a_credential(
     (tmp_path / "fhir-key").write_bytes(KEYS["rs"])
     (tmp_path / "fhir-key").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    children = Children(config_file(tmp_path, front.base, "fhir-key"), attempt_s=60)
+    children = Children(config_file(tmp_path, front.base, "fhir-key"), attempt_s=60, head=no_head)
     shown = b""
 
     async def look_up() -> dict[str, Any]:

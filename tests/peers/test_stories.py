@@ -67,7 +67,8 @@ def test_the_happy_path(server: Repository) -> None:
     for document in server.all("DocumentReference"):
         attachment = document["content"][0]["attachment"]
         assert document["subject"]["reference"] == "Patient/demo-patient-1"
-        (identifier,) = document["identifier"]
+        identifier, by_receipt = document["identifier"]
+        assert (by_receipt["system"], by_receipt["value"]) == ("urn:lethe:receipt", receipt["receipt"])
         master = document["masterIdentifier"]["value"]
         assert master == f"urn:uuid:{identifier['value']}", "rewritten like a reference"
         if attachment["contentType"] == "image/jpeg":

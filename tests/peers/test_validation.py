@@ -40,6 +40,7 @@ from tests.peers.validators import Validator, start
 
 FILING = Filing("urn:lethe:photo", "Wound clinic, room 4 <east> & “annexe”")
 PDF = b"%PDF-1.7 form"
+SENT = ("Binary", "Consent", "DocumentReference", "Provenance", "RelatedPerson")
 HEAD = SignedHead("ward-7", str(UUID(int=7, version=4)), 4, "ab" * 32, "5" * 128)
 
 WARNINGS: dict[tuple[str, str, str], str] = {
@@ -50,6 +51,11 @@ WARNINGS: dict[tuple[str, str, str], str] = {
     ): "Inside its transaction the Consent refers to the form by the form's fullUrl, as R4 asks for "
     "(bundle.html, 3.7.4.1); the validator does not look at the bundle. The server puts "
     "DocumentReference/id in its place, and the stored Consent gives no warning.",
+    (
+        "medplum",
+        r"(Bundle\.entry\[\d+\]\.resource|Consent|Provenance)\.(performer\[0\]|(agent|signature)\[\d+\]\.who)",
+        r'Invalid reference: got "urn:uuid:[0-9a-f-]{36}", expected .*RelatedPerson.*',
+    ): "The same, for the proxy whom Consent and Provenance name: the fullUrl of the RelatedPerson.",
 }
 """(validator, element, text; both regular expressions) -> why it is right all the same."""
 
@@ -147,7 +153,15 @@ def parts_of(sent: Json) -> list[Json]:
 def test_everything_is_emitted() -> None:
     """The matrix below is whole: every kind of resource, and every site that the screen has."""
     kinds = {resource["resourceType"] for _, sent in emitted() for resource in (sent, *parts_of(sent))}
-    assert kinds == {"Bundle", "DocumentReference", "Consent", "Provenance", "Binary", "AuditEvent"}
+    assert kinds == {
+        "Bundle",
+        "DocumentReference",
+        "Consent",
+        "Provenance",
+        "Binary",
+        "AuditEvent",
+        "RelatedPerson",
+    }
     sides = sum(2 if region.has_sides else 1 for region in Region)
     assert len(every_site()) == sides * (len(Aspect) + 1)
     assert len(consents()) == 2 + len(Signer) * 8
