@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,8 @@ def first_closed(path: Path) -> Path | None:
 def run(uid: int) -> None:
     from tests.attack import thief
 
+    # Who is started in the background ignores it, and so would everybody below.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # As high as it goes: a low limit shall not be what keeps a core file away.
     most = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
