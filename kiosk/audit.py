@@ -44,6 +44,7 @@ class Action(Enum):
     SIGN_IN = "sign-in"
     SIGN_IN_REFUSED = "sign-in-refused"
     SESSION_OPENED = "session-opened"
+    PATIENT_CONFIRMED = "patient-confirmed"
     SESSION_DESTROYED = "session-destroyed"
     CONSENT_DENIED = "consent-denied"
     CONSENT_WITHDRAWN = "consent-withdrawn"

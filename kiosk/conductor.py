@@ -30,8 +30,8 @@ from kiosk.errors import (
 )
 from kiosk.journal import Journal
 from kiosk.link import Caller, Message
-from kiosk.lookup import patient_from_message
-from kiosk.model import Consent, Correction, Filed, Photo, Practitioner, Session, Verdict
+from kiosk.lookup import list_from_message, patient_from_message
+from kiosk.model import Consent, Correction, Filed, Identifier, Photo, Practitioner, Session, Verdict
 from kiosk.seal import Cipher, Kind, PublicKey, SealHeader, choose_suite, seal_parts
 from kiosk.spool import Outbox
 from kiosk.uplink import Inbox, Uplink
@@ -40,6 +40,7 @@ Pixels = npt.NDArray[np.uint8]
 
 SIGN_IN_S = 15.0
 LOOKUP_S = 20.0
+LIST_S = 25.0
 THUMBNAIL = 160
 """Longest side of a thumbnail, pixels."""
 
@@ -79,6 +80,7 @@ class Conductor:
         self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
         self._key: SessionKey | None = None
         self._lookup: Caller | None = None
+        self._listing = False
         self._begun = self._handed_over = False
         self._still: Still | None = None
         self._thumbnails: dict[UUID, Pixels] = {}
@@ -100,9 +102,10 @@ class Conductor:
         self._handed_over = False
 
     def perform(self, effect: e.Effect) -> None:
-        """Queue an effect. A wipe also ends a look-up that is still waiting for a slow server."""
+        """Queue an effect. A wipe ends a look-up that waits for a slow server, a scan ends a slow list."""
         lookup = self._lookup
-        if isinstance(effect, e.Wipe) and lookup is not None:
+        ends = isinstance(effect, e.Wipe) or (isinstance(effect, e.FindPatient) and self._listing)
+        if ends and lookup is not None:
             lookup.close()
         self._work.put(effect)
 
@@ -149,6 +152,11 @@ class Conductor:
         self._journal.say("effect-failed", kind=_kind(effect), problem=error.problem.code)
         if isinstance(effect, e.CheckBadge | e.CheckPin):
             self._inbox.put(e.SignInRefused(error.problem))
+        elif isinstance(effect, e.TellMatch):
+            # Said for the audit alone: nobody waits for it, and nothing is lost with it but that line.
+            return
+        elif isinstance(effect, e.ListVisits) and error.problem is not Problem.SESSION_GONE:
+            self._inbox.put(e.ListFailed(_list_problem(error)))
         elif isinstance(effect, e.Commit | e.CommitRefusal | e.CommitCorrection) and not isinstance(
             error, SessionGone
         ):
@@ -167,6 +175,10 @@ class Conductor:
                 self._sign_in(badge, pin)
             case e.FindPatient(identifier, typed):
                 self._find(identifier, typed)
+            case e.ListVisits():
+                self._list()
+            case e.TellMatch(match):
+                self._uplink.ask("match", session=str(self._require().session), match=match.value)
             case e.FindReceipt(receipt):
                 self._find_receipt(receipt)
             case e.CommitCorrection(correction):
@@ -203,30 +215,42 @@ class Conductor:
         self._lookup = lookup
         self._uplink.watch(session)
         who = answer["operator"]
-        self._inbox.put(e.SignedIn(Practitioner(who["id"], who["name"], who["reference"]), session))
+        number = who["identifier"]
+        identifier = Identifier(number["system"], number["value"]) if number else None
+        operator = Practitioner(who["id"], who["name"], who["reference"], identifier)
+        self._inbox.put(e.SignedIn(operator, session))
 
     def _find(self, identifier: str, typed: bool) -> None:
-        answer = self._ask_lookup("find", identifier=identifier, typed=typed)
+        answer = self._ask_lookup("find", LOOKUP_S, identifier=identifier, typed=typed)
         found = tuple(patient_from_message(p) for p in answer["patients"])
         self._inbox.put(e.PatientsFound(found))
 
+    def _list(self) -> None:
+        self._listing = True
+        try:
+            answer = self._ask_lookup("list", LIST_S)
+        finally:
+            self._listing = False
+        self._inbox.put(e.VisitsListed(list_from_message(answer)))
+
     def _find_receipt(self, receipt: str) -> None:
         self._uplink.ask("receipt", session=str(self._require().session), receipt=receipt)
-        answer = self._ask_lookup("find-receipt", receipt=receipt)
+        answer = self._ask_lookup("find-receipt", LOOKUP_S, receipt=receipt)
         try:
             filed = Filed.from_json(answer["filed"])
         except ValueError:
             raise KioskError("not what is filed", problem=Problem.LOOKUP_REFUSED) from None
         self._inbox.put(e.ReceiptFound(filed))
 
-    def _ask_lookup(self, op: str, **arguments: Any) -> Message:
+    def _ask_lookup(self, op: str, timeout: float, **arguments: Any) -> Message:
         if self._lookup is None or not self._lookup.alive:
             # Its process died with an uploader that was restarted: the new one starts another.
             _, self._lookup = self._uplink.ask_for_socket(
                 "directory", timeout=SIGN_IN_S, session=str(self._require().session)
             )
+        lookup = self._lookup
         try:
-            return self._lookup.ask(op, timeout=LOOKUP_S, **arguments)
+            return lookup.ask(op, timeout=timeout, **arguments)
         except LinkError:
             # It may still wait for a slow server: the next question gets a process of its own.
             self._lookup.close()
@@ -382,6 +406,11 @@ class Conductor:
 def _thumbnail(review: Pixels) -> Pixels:
     step = max(1, max(review.shape[:2]) // THUMBNAIL)
     return review[::step, ::step].copy()
+
+
+def _list_problem(error: KioskError) -> Problem:
+    """A silent look-up process is told of as the list, which is what was asked for."""
+    return Problem.LIST_UNREACHABLE if error.problem is Problem.LOOKUP_UNREACHABLE else error.problem
 
 
 def _kind(effect: e.Effect) -> str:

@@ -220,10 +220,15 @@ _AUTH_KEYS: dict[str, tuple[str, ...]] = {
 """Key of [fhir] -> the values of auth that use it."""
 SCOPES = (
     "system/Patient.rs",
+    "system/Practitioner.rs",
+    "system/Appointment.rs",
+    "system/Encounter.rs",
+    "system/RelatedPerson.crus",
     "system/DocumentReference.crus",
     "system/Binary.crud",
     "system/Consent.crus",
     "system/Provenance.crds",
+    "system/AuditEvent.cus",
 )
 """What the kiosk does, as SMART 2 scopes."""
 
@@ -239,6 +244,11 @@ class Fhir(_Section):
         min_length=1,
         strict=False,
         description="a list of identifier system URIs that wristbands carry, at least one",
+    )
+    location: str | None = Field(
+        default=None,
+        pattern=r"^Location/[A-Za-z0-9.-]{1,64}$",
+        description='"Location/…", the reference of this place on the server; unset: no list of today',
     )
     photo_system: Uri = Field(
         default="urn:lethe:photo",
@@ -369,6 +379,7 @@ class Timeouts(_Section):
     locked: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     sign_in: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     identify: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
+    today: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     confirm_patient: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     consent: Seconds | None = Field(default=None, description="seconds from 5 to 3600")
     body_site: Seconds | None = Field(default=None, description="seconds from 5 to 3600")

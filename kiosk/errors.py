@@ -72,6 +72,22 @@ class Problem(Enum):
         "patient-ambiguous",
         "Two patients share this number. Take no photographs; call the records desk.",
     )
+    PATIENT_INACTIVE = (
+        "patient-inactive",
+        "This number's record is closed. Take no photographs; call the records desk.",
+    )
+    PATIENT_MERGE_BROKEN = (
+        "patient-merge-broken",
+        "This number's record was merged into one that cannot be found. Call the records desk.",
+    )
+    LIST_UNREACHABLE = (
+        "list-unreachable",
+        "Today's list cannot be reached. Scan the wristband, type the number, or try again.",
+    )
+    LIST_REFUSED = (
+        "list-refused",
+        "The record server gives no list for this place. Scan the wristband or type the number.",
+    )
     LOOKUP_UNREACHABLE = (
         "lookup-unreachable",
         "The patient list cannot be reached. Check the network and try again.",

@@ -16,6 +16,7 @@ from kiosk.model import (
     Consent,
     Correction,
     Filed,
+    Match,
     Patient,
     Photo,
     Practitioner,
@@ -25,6 +26,7 @@ from kiosk.model import (
     Signer,
     Stage,
     Stroke,
+    VisitList,
 )
 
 
@@ -66,6 +68,18 @@ class PinEntered(Event):
 
     def __repr__(self) -> str:
         return "PinEntered(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class ListTouched(Event):
+    """'Today's list.'"""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitChosen(Event):
+    """A line of today's list was touched. `patient`: the logical id."""
+
+    patient: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +297,20 @@ class PatientsFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VisitsListed(Event):
+    """Answer of the look-up: today's list."""
+
+    list: VisitList
+
+
+@dataclass(frozen=True, slots=True)
+class ListFailed(Event):
+    """Today's list is not to be had. It comes on its own, because a scan may be out meanwhile."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptFound(Event):
     """What the record holds under the receipt."""
 
@@ -376,6 +404,18 @@ class FindPatient(Effect):
 
     identifier: str
     typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListVisits(Effect):
+    """Ask for today's list. A FindPatient that follows does not wait for its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellMatch(Effect):
+    """For the audit: a patient was confirmed who was found like this. Nobody waits for it."""
+
+    match: Match
 
 
 @dataclass(frozen=True, slots=True)

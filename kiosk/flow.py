@@ -25,6 +25,7 @@ from kiosk.model import (
     Signer,
     Stage,
     Stroke,
+    VisitList,
 )
 
 
@@ -34,6 +35,7 @@ class State(Enum):
     LOCKED = "locked"
     SIGN_IN = "sign-in"
     IDENTIFY = "identify"
+    TODAY = "today"
     CONFIRM_PATIENT = "confirm-patient"
     CONSENT = "consent"
     BODY_SITE = "body-site"
@@ -64,8 +66,9 @@ class Question(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """What the workflow must know of the kiosk and its consent text. `name` is what people call it.
+    """What the workflow must know of the kiosk and its consent text.
 
+    name: what people call it.  has_list: whether today's list can be asked for.
     retracts: whether photographs are marked as entered in error when the record consent is withdrawn later.
     """
 
@@ -74,6 +77,7 @@ class Station:
     text_version: str
     language: str
     name: str = ""
+    has_list: bool = False
     retracts: bool = True
 
 
@@ -93,6 +97,8 @@ class Flow:
     badge_name: str = ""
     operator: Practitioner | None = None
     session: UUID | None = None
+    visits: VisitList | None = None
+    """Today's list, while it is on the screen: a change of state drops it."""
     patient: Patient | None = None
     choices: tuple[tuple[Purpose, bool], ...] = ()
     signer: Signer = Signer.PATIENT
@@ -123,6 +129,7 @@ SECONDS: Mapping[State, int] = {
     State.LOCKED: 120,
     State.SIGN_IN: 30,
     State.IDENTIFY: 90,
+    State.TODAY: 90,
     State.CONFIRM_PATIENT: 90,
     State.CONSENT: 300,
     State.BODY_SITE: 120,

@@ -39,6 +39,7 @@ class Match(Enum):
 
     WRISTBAND = "wristband"
     TYPED = "typed"
+    LIST = "list"
     RECEIPT = "receipt"
 
 
@@ -173,7 +174,12 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A patient that a server knows. `id` is the logical id on that server."""
+    """A patient that a server knows. `id` is the logical id on that server.
+
+    merged_from: the number that was asked for, where its record was merged into this one.
+    died: the day, where the record has a whole date.  encounter: the reference (Encounter/...) of the visit
+    that the photographs belong to, where there is exactly one.
+    """
 
     id: str
     name: HumanName
@@ -181,6 +187,10 @@ class Patient:
     birth_date: date | None = None
     sex: Sex = Sex.UNKNOWN
     match: Match = Match.WRISTBAND
+    merged_from: Identifier | None = None
+    deceased: bool = False
+    died: date | None = None
+    encounter: str | None = None
 
     def age(self, today: date) -> int | None:
         """Whole years, or None when the birth date is not known."""
@@ -189,12 +199,34 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """One line of today's list. `at`: when the patient is due or came, aware; `here`: has arrived."""
+
+    at: datetime | None
+    here: bool
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class VisitList:
+    """Today's list, each patient once, in order of time. `cut`: there are more than fit into it."""
+
+    visits: tuple[Visit, ...] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Practitioner:
-    """A member of staff. `reference` is a FHIR reference (Practitioner/...) where one is known."""
+    """A member of staff. `reference` is a FHIR reference (Practitioner/...) where one is known.
+
+    identifier: what the record server knows this person by; a reference is found by it when the photographs
+    are sent.
+    """
 
     id: str
     name: str
     reference: str | None = None
+    identifier: Identifier | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,16 @@
-"""What a question over the link may hold: anything else is a LinkError, and repeats nothing of it."""
+"""What a question over the link may hold: anything else is a LinkError, and repeats nothing of it.
+
+And the one answer that is more than a word: who signed in.
+"""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from kiosk.errors import LinkError
 from kiosk.link import Message
-from kiosk.model import Act, Decision
+from kiosk.model import Act, Decision, Match, Practitioner
 from kiosk.receipts import clean_receipt
 
 
@@ -24,6 +28,25 @@ def uuid_of(message: Message) -> UUID:
         return UUID(text_of(message, "session"))
     except ValueError:
         raise LinkError("session is not a UUID") from None
+
+
+def match_of(message: Message) -> Match:
+    """How a patient was found. Raises LinkError."""
+    try:
+        return Match(text_of(message, "match"))
+    except ValueError:
+        raise LinkError("match is none of ours") from None
+
+
+def operator_to_message(operator: Practitioner) -> dict[str, Any]:
+    """Who signed in, as JSON values."""
+    number = operator.identifier
+    return {
+        "id": operator.id,
+        "name": operator.name,
+        "reference": operator.reference,
+        "identifier": None if number is None else {"system": number.system, "value": number.value},
+    }
 
 
 def decision_of(message: Message) -> Decision | Act:

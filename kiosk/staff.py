@@ -8,6 +8,7 @@ The staff file is TOML::
     badge = "100423"                  # what the scanner reads
     pin = "$argon2id$v=19$m=19456,t=2,p=1$..."
     reference = "Practitioner/123"    # optional: on the record server
+    identifier = "https://hospital.example/Id/staff|4711"    # optional: to find that reference by
 
 PINs are Argon2id (RFC 9106) in the PHC string format, never weaker than 19 MiB and two passes.
 """
@@ -30,7 +31,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from kiosk import tomlfile
 from kiosk.errors import ConfigError, Problem, SignInError
-from kiosk.model import Practitioner
+from kiosk.model import Identifier, Practitioner
 
 _MEMORY_KIB = 19456
 _PASSES = 2
@@ -47,6 +48,7 @@ _PHC = re.compile(
 _ID = re.compile(r"(?!.*\d{8})[A-Za-z][A-Za-z0-9._-]{0,31}")
 _BADGE = re.compile(r"[!-~]{1,64}")
 _REFERENCE = re.compile(r"Practitioner(Role)?/[A-Za-z0-9.-]{1,64}")
+_IDENTIFIER = re.compile(r"((?:https?://|urn:)[^\s|]{1,200})\|([!-{}~]{1,64})")
 _NAME_MAX = 60
 _FILE_MAX = 1_000_000
 
@@ -105,11 +107,17 @@ def _members(found: Mapping[str, Any], complaints: list[str]) -> list[Member]:
         faults = [f"staff entry {number}, {fault}" for fault in _faults(entry)]
         complaints += faults
         if not faults:
-            who = Practitioner(entry["id"], entry["name"], entry.get("reference"))
+            known_by = _identifier(entry.get("identifier"))
+            who = Practitioner(entry["id"], entry["name"], entry.get("reference"), known_by)
             members.append(Member(who, entry["badge"], entry["pin"]))
     for key in ("id", "badge"):
         complaints += _twice(entries, key)
     return members
+
+
+def _identifier(text: str | None) -> Identifier | None:
+    parts = _IDENTIFIER.fullmatch(text) if text is not None else None
+    return None if parts is None else Identifier(parts[1], parts[2])
 
 
 def _faults(entry: Mapping[str, Any]) -> list[str]:
@@ -135,11 +143,15 @@ def _faults(entry: Mapping[str, Any]) -> list[str]:
             lambda v: _REFERENCE.fullmatch(v) is not None,
             "Practitioner/... or PractitionerRole/...",
         ),
+        "identifier": (
+            lambda v: _IDENTIFIER.fullmatch(v) is not None,
+            "SYSTEM|VALUE, the system https://… or urn:…, the value 1 to 64 visible characters",
+        ),
     }
     faults = []
     for key, (good, allowed) in checks.items():
         if key not in entry:
-            if key != "reference":
+            if key not in ("reference", "identifier"):
                 faults.append(f"{key}: missing; allowed: {allowed}")
         elif not isinstance(entry[key], str) or not good(entry[key]):
             faults.append(f"{key}: wrong; allowed: {allowed}")

@@ -32,8 +32,8 @@ from kiosk.errors import (
 )
 from kiosk.journal import Journal
 from kiosk.link import Answer, Message, Peer
-from kiosk.model import Act, Decision, Practitioner, Stage
-from kiosk.questions import decision_of, receipt_of, text_of, uuid_of
+from kiosk.model import Act, Decision, Match, Practitioner, Stage
+from kiosk.questions import decision_of, match_of, operator_to_message, receipt_of, text_of, uuid_of
 from kiosk.receipts import receipt_id
 from kiosk.schedule import Attempt, Backoff
 from kiosk.seal import generate_into
@@ -214,6 +214,8 @@ class Uploader:
                 return await self._new_lookup(peer, uuid_of(message))
             case "resume":
                 return self._resume(peer, uuid_of(message), committed=message.get("committed") is True)
+            case "match":
+                return self._matched(uuid_of(message), match_of(message))
             case "receipt":
                 return self._receipt(peer, uuid_of(message), receipt_of(message))
             case "commit":
@@ -278,11 +280,21 @@ class Uploader:
         parts.journal.say("session-opened", session=session)
         ok = {
             "session": str(session),
-            "operator": {"id": operator.id, "name": operator.name, "reference": operator.reference},
+            "operator": operator_to_message(operator),
             "public_key": base64.b64encode(public.to_bytes()).decode(),
             "suite": parts.suite,
         }
         return Answer(ok, (descriptor,))
+
+    def _matched(self, session: UUID, match: Match) -> Mapping[str, Any]:
+        """The operator confirmed a patient; how that one was found is all that is known of it here."""
+        held = self._open.get(session)
+        if held is None:
+            raise SessionGone
+        self._parts.audit.append(
+            Action.PATIENT_CONFIRMED, session=session, operator=held.operator, outcome=match.value
+        )
+        return {}
 
     async def _new_lookup(self, peer: Peer, session: UUID) -> Answer:
         """A fresh look-up process for an open session whose first one is gone."""

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlencode
 
 from kiosk.demo.fhir_rules import TYPES, FhirError, Json, check_resource
-from kiosk.demo.fhir_search import SEARCH_PARAMS, Params, parse_query
+from kiosk.demo.fhir_search import INCLUDES, SEARCH_PARAMS, Params, Query, included, parse_query
 from kiosk.demo.fhir_store import FhirStore, Stored, Written
 
 FHIR_JSON = "application/fhir+json"
@@ -188,7 +188,8 @@ class FhirApi:
         end = len(found) if query.count is None else query.offset + query.count
         page = found[query.offset : end]
         base = self._store.base_url
-        used = list(query.criteria) + ([] if query.count is None else [("_count", str(query.count))])
+        used = list(query.criteria) + [("_include", f"{kind}:{name}") for name in query.includes]
+        used += [] if query.count is None else [("_count", str(query.count))]
         links = [{"relation": "self", "url": f"{base}/{kind}?{urlencode(used)}"}]
         if query.count and end < len(found):
             links.append(
@@ -203,8 +204,18 @@ class FhirApi:
                     "search": {"mode": "match"},
                 }
                 for s in page
-            ]
+            ] + self._included(page, query)
         return json_answer(200, bundle)
+
+    def _included(self, page: list[Stored], query: Query) -> list[Json]:
+        """What _include adds to a page, each once; a reference to nothing adds nothing."""
+        base = self._store.base_url
+        places = dict.fromkeys(place for s in page for place in included(s.resource, query, base))
+        return [
+            {"fullUrl": f"{base}/{place}", "resource": found, "search": {"mode": "include"}}
+            for place in places
+            if (found := self._store.get(*place.split("/"))) is not None
+        ]
 
     def _transaction(self, request: Request, leave: frozenset[str]) -> Answer:
         written = self._store.transaction(_parse(request), leave=leave)
@@ -246,6 +257,7 @@ class FhirApi:
                     "conditionalUpdate": False,
                     "conditionalDelete": "not-supported",
                     "referencePolicy": ["literal", "enforced"],
+                    "searchInclude": [f"{kind}:{name}" for name in INCLUDES.get(kind, ())],
                     "searchParam": [
                         {"name": name, "type": param.kind} for name, param in SEARCH_PARAMS[kind].items()
                     ],

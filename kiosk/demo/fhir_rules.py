@@ -83,6 +83,9 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
         "signature.who",
     ),
     "AuditEvent": ("type", "recorded", "agent", "agent.requestor", "source", "source.observer"),
+    "Location": (),
+    "Appointment": ("status", "participant", "participant.status"),
+    "Encounter": ("status", "class", "location.location"),
 }
 TYPES = tuple(REQUIRED)
 
@@ -102,6 +105,21 @@ _CODES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "relatesTo.code": frozenset({"replaces", "transforms", "signs", "appends"}),
     },
     "Provenance": {"entity.role": frozenset({"derivation", "revision", "quotation", "source", "removal"})},
+    "Location": {"status": frozenset({"active", "suspended", "inactive"})},
+    "Appointment": {
+        "status": frozenset(
+            ["proposed", "pending", "booked", "arrived", "fulfilled", "cancelled", "noshow"]
+            + ["entered-in-error", "checked-in", "waitlist"]
+        ),
+        "participant.status": frozenset({"accepted", "declined", "tentative", "needs-action"}),
+    },
+    "Encounter": {
+        "status": frozenset(
+            ["planned", "arrived", "triaged", "in-progress", "onleave", "finished", "cancelled"]
+            + ["entered-in-error", "unknown"]
+        ),
+        "location.status": frozenset({"planned", "active", "reserved", "completed"}),
+    },
     "AuditEvent": {
         "action": frozenset({"C", "R", "U", "D", "E"}),
         "outcome": frozenset({"0", "4", "8", "12"}),
@@ -122,6 +140,8 @@ _FORMATS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "Binary": {"contentType": _MIME},
     "Provenance": {"recorded": _INSTANT, "signature.when": _INSTANT},
     "AuditEvent": {"recorded": _INSTANT},
+    "Appointment": {"start": _INSTANT, "end": _INSTANT},
+    "Encounter": {"period.start": _DATE_TIME, "period.end": _DATE_TIME},
 }
 
 _COMMON_ARRAYS = ("contained", "extension", "modifierExtension")
@@ -135,6 +155,9 @@ _ARRAYS: Mapping[str, tuple[str, ...]] = {
     "Binary": (),
     "Provenance": ("target", "policy", "reason", "agent", "entity", "signature"),
     "AuditEvent": ("subtype", "purposeOfEvent", "agent", "entity"),
+    "Location": ("identifier", "alias", "type", "telecom"),
+    "Appointment": ("identifier", "serviceType", "slot", "participant", "requestedPeriod"),
+    "Encounter": ("identifier", "statusHistory", "type", "participant", "appointment", "location"),
 }
 
 _MUST_POINT_AT: Mapping[str, Mapping[str, str]] = {

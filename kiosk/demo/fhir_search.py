@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,7 +20,7 @@ Params = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class SearchParam:
-    """Where a parameter looks. `kind`: token, reference or string; `target`: the only type found, if any."""
+    """Where a parameter looks. `kind`: token, reference, string or date; `target`: the only type found."""
 
     kind: str
     paths: tuple[str, ...]
@@ -65,7 +66,26 @@ SEARCH_PARAMS: Mapping[str, Mapping[str, SearchParam]] = {
         "entity-name": SearchParam("string", ("entity.name",)),
         "patient": SearchParam("reference", ("agent.who", "entity.what"), "Patient"),
     },
+    "Location": {"_id": _ID, "identifier": _IDENTIFIER},
+    "Appointment": {
+        "_id": _ID,
+        "identifier": _IDENTIFIER,
+        "status": SearchParam("token", ("status",)),
+        "date": SearchParam("date", ("start",)),
+        "location": SearchParam("reference", ("participant.actor",), "Location"),
+        "patient": SearchParam("reference", ("participant.actor",), "Patient"),
+    },
+    "Encounter": {
+        "_id": _ID,
+        "identifier": _IDENTIFIER,
+        "status": SearchParam("token", ("status",)),
+        "location": SearchParam("reference", ("location.location",), "Location"),
+        "patient": SearchParam("reference", ("subject",), "Patient"),
+    },
 }
+
+INCLUDES: Mapping[str, tuple[str, ...]] = {"Appointment": ("patient",), "Encounter": ("patient",)}
+"""What _include takes, by type: names of its reference parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +95,7 @@ class Query:
     criteria: tuple[tuple[str, str], ...]
     count: int | None = None
     offset: int = 0
+    includes: tuple[str, ...] = ()
 
 
 def parse_query(kind: str, params: Params, *, strict: bool) -> Query:
@@ -82,12 +103,15 @@ def parse_query(kind: str, params: Params, *, strict: bool) -> Query:
     known = SEARCH_PARAMS[kind]
     criteria: list[tuple[str, str]] = []
     paging: dict[str, int] = {}
+    includes: list[str] = []
     for name, value in params:
         base, colon, _modifier = name.partition(":")
         if base in known and colon:
             raise FhirError(400, "not-supported", f"Modifiers of {base} are not supported.")
         if base in known and value:
             criteria.append((base, value))
+        elif name == "_include" and value in [f"{kind}:{one}" for one in INCLUDES.get(kind, ())]:
+            includes.append(value.partition(":")[2])
         elif name in ("_count", "_offset"):
             if not (value.isascii() and value.isdigit() and len(value) < 10):
                 raise FhirError(400, "value", f"{name} must be a whole number.")
@@ -96,7 +120,7 @@ def parse_query(kind: str, params: Params, *, strict: bool) -> Query:
             raise FhirError(
                 400, "not-supported", f"Unknown or empty search parameter; {kind} knows {', '.join(known)}."
             )
-    return Query(tuple(criteria), paging.get("_count"), paging.get("_offset", 0))
+    return Query(tuple(criteria), paging.get("_count"), paging.get("_offset", 0), tuple(includes))
 
 
 def parse_if_none_exist(kind: str, text: str) -> Query:
@@ -120,6 +144,18 @@ def matches(resource: Json, query: Query, base_url: str) -> bool:
         if not any(test(value, want, param.target, base_url) for value in found for want in wanted):
             return False
     return True
+
+
+def included(resource: Json, query: Query, base_url: str) -> Iterator[str]:
+    """`Type/id` of everything on this server that the query's _include leads to from one match."""
+    for name in query.includes:
+        param = SEARCH_PARAMS[resource["resourceType"]][name]
+        for path in param.paths:
+            for value in _values(resource, path):
+                literal = value.get("reference") if isinstance(value, dict) else None
+                local = local_reference(literal, base_url) if isinstance(literal, str) else None
+                if local is not None and local.startswith(f"{param.target}/"):
+                    yield local
 
 
 def local_reference(reference: str, base_url: str) -> str | None:
@@ -151,6 +187,16 @@ def _token(value: Any, wanted: str, _target: str, _base_url: str) -> bool:
     return system_fits and (not parts[1] or value.get("value") == parts[1])
 
 
+def _date(value: Any, wanted: str, _target: str, _base_url: str) -> bool:
+    """R4, 3.1.1.4.6, for instants: `ge` and `lt`, which is what the kiosk asks with."""
+    prefix, text = wanted[:2], wanted[2:]
+    try:
+        bound, at = datetime.fromisoformat(text), datetime.fromisoformat(str(value))
+        return at >= bound if prefix == "ge" else at < bound if prefix == "lt" else False
+    except (ValueError, TypeError):
+        return False
+
+
 def _reference(value: Any, wanted: str, target: str, base_url: str) -> bool:
     literal = value.get("reference") if isinstance(value, dict) else None
     if not isinstance(literal, str):
@@ -168,7 +214,7 @@ def _string(value: Any, wanted: str, _target: str, _base_url: str) -> bool:
     return isinstance(value, str) and value.casefold().startswith(_plain(wanted).casefold())
 
 
-_TESTS = {"token": _token, "reference": _reference, "string": _string}
+_TESTS = {"token": _token, "reference": _reference, "string": _string, "date": _date}
 
 
 def _plain(text: str) -> str:

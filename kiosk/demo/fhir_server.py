@@ -27,6 +27,7 @@ from kiosk.demo.fhir_rules import Json
 from kiosk.demo.fhir_store import FhirStore
 from kiosk.demo.gallery import Gallery
 from kiosk.demo.patients import demo_patients
+from kiosk.demo.visits import demo_visits
 
 __all__ = ["DemoFhirServer", "RequestRecord", "demo_patients"]
 
@@ -36,7 +37,8 @@ MAX_BODY = 32 * 1024 * 1024
 class DemoFhirServer:
     """The server; `start` and `stop` it, or use it as a context manager.
 
-    patients: R4 Patient resources known at start (default: demo_patients()). host: a loopback address, else
+    patients: R4 Patient resources known at start (default: demo_patients()). visits: other resources known at
+    start (default: demo_visits(), with the default patients). host: a loopback address, else
     ValueError. port: 0 takes a free one. max_body: bytes, above which 413 is answered. update_create: whether
     clients may choose the id of a new resource (CapabilityStatement updateCreate). max_data: characters of a
     Binary's base64 above which 400 is answered, as some servers do whose limit for bodies is larger; raw
@@ -50,6 +52,7 @@ class DemoFhirServer:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        visits: Iterable[Json] | None = None,
         max_body: int = MAX_BODY,
         update_create: bool = True,
         max_data: int | None = None,
@@ -58,8 +61,10 @@ class DemoFhirServer:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
         if not address.is_loopback:
             raise ValueError("the demo server binds to loopback addresses only")
+        # Visits are the demo patients' own: whoever brings other patients brings those too.
+        others = demo_visits() if patients is None and visits is None else visits or ()
         known = demo_patients() if patients is None else patients
-        self.store = FhirStore(known, update_create=update_create, max_data=max_data)
+        self.store = FhirStore(known, others=others, update_create=update_create, max_data=max_data)
         self.faults = Faults()
         self._parts = Parts(
             FhirApi(self.store, signed=signed),

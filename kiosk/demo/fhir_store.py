@@ -94,6 +94,8 @@ class _Plan:
 class FhirStore:
     """Everything that has arrived. `base_url` is what absolute references to this server start with.
 
+    patients, others: what is there from the start.
+
     update_create: whether a PUT to an id that is not there yet creates the resource (R4, 3.1.0.4.1).
     max_data: characters of base64 that a Binary may hold; None: any number.
     """
@@ -103,6 +105,7 @@ class FhirStore:
         patients: Iterable[Json] = (),
         base_url: str = "",
         *,
+        others: Iterable[Json] = (),
         update_create: bool = True,
         max_data: int | None = None,
     ) -> None:
@@ -116,6 +119,9 @@ class FhirStore:
         for patient in patients:
             check_resource(patient, "Patient")
             self._commit(copy.deepcopy(patient), str(patient.get("id") or uuid4()), None)
+        for other in others:
+            check_resource(other)
+            self._commit(copy.deepcopy(other), str(other.get("id") or uuid4()), None)
 
     # For tests and the gallery page.
 

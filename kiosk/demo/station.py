@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kiosk import config
 from kiosk.demo.patients import NHS_NUMBER
+from kiosk.demo.visits import CLINIC
+from kiosk.demo.visits import STAFF as STAFF_SYSTEM
 from kiosk.staff import hash_pin
 
 
@@ -18,10 +20,11 @@ class Badge:
     name: str
     code: str
     pin: str
+    identifier: str = ""
 
 
 STAFF = (
-    Badge("apatel", "A. Patel RN", "BADGE-1001", "2468"),
+    Badge("apatel", "A. Patel RN", "BADGE-1001", "2468", f"{STAFF_SYSTEM}|1001"),
     Badge("mjones", "M. Jones RN", "BADGE-1002", "1357"),
 )
 
@@ -36,6 +39,7 @@ class Options:
     timeouts: dict[str, int] = field(default_factory=dict)
     delivery: dict[str, float] = field(default_factory=dict)
     read_s: float = 10.0
+    location: str | None = CLINIC
 
 
 def write(directory: Path, fhir_url: str, options: Options) -> Path:
@@ -58,6 +62,7 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
             "auth": "none",
             "connect_s": 2.0,
             "read_s": options.read_s,
+            **({"location": options.location} if options.location else {}),
         },
         "delivery": dict(delivery),
         "timeouts": dict(options.timeouts),
@@ -66,6 +71,9 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
         given = config.load(options.template).model_dump(mode="json", exclude_unset=True)
         for name in ("station", "camera", "panel", "seal", "audit", "timeouts"):
             sections.setdefault(name, {}).update(given.get(name, {}))
+        # The rest of [fhir] is the demo's own; the place is of whichever server the demo is played on.
+        if options.location is None and "location" in given.get("fhir", {}):
+            sections["fhir"]["location"] = given["fhir"]["location"]
     path = directory / "kiosk.toml"
     path.write_text("\n".join(_section(name, values) for name, values in sections.items()), encoding="utf-8")
     config.load(path)
@@ -74,6 +82,8 @@ def write(directory: Path, fhir_url: str, options: Options) -> Path:
 
 def _entry(badge: Badge) -> str:
     values = {"id": badge.id, "name": badge.name, "badge": badge.code, "pin": hash_pin(badge.pin)}
+    if badge.identifier:
+        values["identifier"] = badge.identifier
     return "[[staff]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in values.items())
 
 

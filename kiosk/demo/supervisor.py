@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,8 +28,8 @@ from typing import Any, Self
 from kiosk.custody import NotifySocket
 from kiosk.demo import station
 from kiosk.demo.fhir_server import DemoFhirServer
-from kiosk.demo.patients import demo_patients
 from kiosk.demo.remote import RemoteHand
+from kiosk.demo.visits import CLINIC
 from kiosk.errors import KioskError, LinkError
 from kiosk.process import ENVIRONMENT
 
@@ -75,9 +76,13 @@ class Demo:
         with ExitStack() as undo:
             self.directory = Path(tempfile.mkdtemp(prefix="lethe-demo-", dir=base))
             undo.callback(shutil.rmtree, self.directory, ignore_errors=True)
-            self.server = undo.enter_context(DemoFhirServer(patients=demo_patients()))
+            self.server = undo.enter_context(DemoFhirServer())
             url = self._fhir or self.server.base_url
-            self.config = station.write(self.directory, url, self._options)
+            options = self._options
+            if self._fhir is not None and options.location == CLINIC:
+                # Nobody's server but ours has this place.
+                options = replace(options, location=None)
+            self.config = station.write(self.directory, url, options)
             self._notify = undo.enter_context(NotifySocket(self.directory / "notify.sock"))
             self._start_thread(self._keep_uploader)
             self._start_thread(self._keep_ui)

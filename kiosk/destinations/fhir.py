@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -47,6 +48,7 @@ from kiosk.fhir.client import Digest, FhirClient, Pieces
 from kiosk.fhir.codes import PURPOSES
 from kiosk.fhir.consents import PDF, consent_bundle, consent_id, form_id, proxy_id, sha1_base64
 from kiosk.fhir.photos import JPEG, binary_id, check_photo, filing_transaction, photo_transaction
+from kiosk.fhir.practitioners import with_reference
 from kiosk.fhir.resources import Filing, validate
 from kiosk.heads import SignedHead
 from kiosk.model import Photo, Purpose, Receipt, Session, Stage
@@ -105,6 +107,7 @@ class FhirDestination:
 
     def deliver(self, session: Session, open_photo: OpenPhoto, progress: Progress) -> Receipt:
         """Deliver and prove one session; see Destination.deliver."""
+        session = replace(session, operator=with_reference(self._client, session.operator))
         form = self._form(session)
         progress(Stage.SENDING)
         consents = self._send_consent(session, form)

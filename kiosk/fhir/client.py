@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -50,10 +50,13 @@ FHIR_JSON = "application/fhir+json"
 JSON_LIMIT = 16 * 1024 * 1024
 TOKEN_LIMIT = 256 * 1024
 CHUNK = 64 * 1024
+DEADLINE_S = 300.0
+"""Seconds for one whole answer, unless told otherwise."""
 WHOLE = 100
 """Resources that a search for all of something may find: a session has at most 21 DocumentReferences."""
 
 _PAGES = ("text/html", "application/xhtml+xml")
+_QUERY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%|]{0,4096}")
 _RELATIVE = re.compile(r"[A-Za-z0-9\-._~/$?=&%+]{1,2048}")
 
 
@@ -135,7 +138,7 @@ class FhirClient:
         *,
         auth: Auth | None = None,
         timeout: tuple[float, float] = (5.0, 30.0),
-        deadline: float = 300.0,
+        deadline: float = DEADLINE_S,
         ca_file: str | None = None,
         elsewhere: tuple[str, ...] = (),
         client_certificate: tls.ClientCertificate | None = None,
@@ -240,13 +243,23 @@ class FhirClient:
         """
         if whole:
             parameters = {**parameters, "_count": str(WHOLE)}
+        bundle = self.search_page(resource_type, parameters)
+        if whole and any(link.get("relation") == "next" for link in objects(bundle, "link")):
+            raise Rejected(f"POST {resource_type}/_search: more than one page")
+        found = (part(entry, "resource") for entry in objects(bundle, "entry"))
+        return [r for r in found if r.get("resourceType") == resource_type]
+
+    def search_page(
+        self, resource_type: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]]
+    ) -> Resource:
+        """Search by POST; the first page as its Bundle, with what was included."""
         headers = {
             "Prefer": "handling=strict",
             # HAPI answers a repeated search from its cache, and so would not see what was just written.
             "Cache-Control": "no-cache",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        bundle = self._json(
+        return self._json(
             "POST",
             f"{self.base_url}/{resource_type}/_search",
             "Bundle",
@@ -254,10 +267,22 @@ class FhirClient:
             headers=headers,
             label=f"{resource_type}/_search",
         )
-        if whole and any(link.get("relation") == "next" for link in objects(bundle, "link")):
-            raise Rejected(f"POST {resource_type}/_search: more than one page")
-        found = (part(entry, "resource") for entry in objects(bundle, "entry"))
-        return [r for r in found if r.get("resourceType") == resource_type]
+
+    def next_page(self, bundle: Resource) -> Resource | None:
+        """The page after this one; None where there is none. Raises NotProven where it is on another server.
+
+        A server may put the parameters of the search into this address: never follow one that was asked with
+        an identifier.
+        """
+        links = [link.get("url") for link in objects(bundle, "link") if link.get("relation") == "next"]
+        if not links:
+            return None
+        path, _, query = links[0].partition("?") if isinstance(links[0], str) else ("", "", "")
+        # HAPI puts the query right behind the base.
+        url = path if path == self.base_url else _below(self.base_url, path, "next page")
+        if not _QUERY.fullmatch(query):
+            raise NotProven("GET next page: the url does not lead to this server")
+        return self._json("GET", f"{url}?{query}" if query else url, "Bundle", label="next page")
 
     def transaction(self, body: bytes | Pieces) -> Resource:
         """POST a transaction Bundle, given as JSON in UTF-8; the response Bundle, entries unchecked."""
@@ -465,7 +490,7 @@ def _session(ca_file: str | None, certificate: tls.ClientCertificate | None) -> 
     return session
 
 
-def _below(base: str, url: str) -> str:
+def _below(base: str, url: str, what: str = "Binary") -> str:
     relative = url.removeprefix(f"{base}/")
     path = relative.partition("?")[0].lower()
     if (
@@ -475,7 +500,7 @@ def _below(base: str, url: str) -> str:
         or "%2e" in path
         or "%2f" in path
     ):
-        raise NotProven("GET Binary: the attachment's url does not lead to this server")
+        raise NotProven(f"GET {what}: the url does not lead to this server")
     return f"{base}/{relative}"
 
 
@@ -509,5 +534,5 @@ def _digest_of_other(answer: _Answer) -> Digest:
     return Digest.of(binary_data(resource))
 
 
-def _form(parameters: Mapping[str, str]) -> bytes:
+def _form(parameters: Mapping[str, str] | Sequence[tuple[str, str]]) -> bytes:
     return urlencode(parameters).encode()

@@ -30,6 +30,7 @@ from kiosk.fhir.resources import (
     receipt_identifier,
     transaction,
     unsearched_create,
+    visit_context,
 )
 from kiosk.fhir.signature import signature_png
 from kiosk.model import Decision, Manner, Purpose, Session, Signer
@@ -92,7 +93,10 @@ def form_part(session: Session, filing: Filing, pdf: bytes) -> Part:
             "description": _FORM_TITLES[consent.decision],
             "securityLabel": [concept(codes.NORMAL)],
             "content": [{"attachment": attachment, "format": codes.MIME_TYPE_SUFFICIENT.to_fhir()}],
-            "context": {"period": {"start": instant(consent.at), "end": instant(consent.at)}},
+            "context": {
+                **visit_context(session),
+                "period": {"start": instant(consent.at), "end": instant(consent.at)},
+            },
         },
     )
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import Any
+from dataclasses import replace
 
-from kiosk.errors import DeliveryError, LookupFailed, NotLetIn, Problem
-from kiosk.fhir.answers import Resource, is_id, objects, token
+from kiosk.errors import DeliveryError, LookupFailed, NotLetIn, NotProven, Problem, Rejected
+from kiosk.fhir.answers import Resource, is_id, token
 from kiosk.fhir.client import FhirClient
-from kiosk.model import HumanName, Identifier, Match, Patient, Sex
+from kiosk.fhir.people import held_identifier, own_identifier, patient_id, patient_noun, replacements
+from kiosk.model import Identifier, Match, Patient
 
 MOST = 20
 """More patients than this are never returned: the screen offers none when there are two."""
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TEXT_MAX = 200
-_NAME_ORDER = ("official", "usual", None, "temp", "nickname", "anonymous", "maiden", "old")
+DEEPEST = 5
+"""So many mergers of mergers are followed, and no more."""
+READS_MOST = 20
+"""So many records are read for one question: a record that was replaced by many is not followed for ever."""
 
 
 class PatientDirectory:
@@ -28,117 +26,102 @@ class PatientDirectory:
         self._systems = systems
 
     def find(self, identifier: str, match: Match) -> tuple[Patient, ...]:
-        """Every living record with exactly this identifier, each once.
+        """Every record in use that has exactly this identifier, or that replaces one which has it, each once.
 
-        Inactive and replaced records are left out: nothing may be filed there any more.
-        Raises LookupFailed: LOOKUP_UNREACHABLE (retryable), or LOOKUP_REFUSED, also when not let in: somebody
-        waits at the screen and has to call IT.
+        Raises LookupFailed: LOOKUP_UNREACHABLE (retryable); LOOKUP_REFUSED, also when not let in: somebody
+        waits at the screen and has to call IT; PATIENT_MERGE_BROKEN and PATIENT_INACTIVE where all that
+        has the identifier is a record that must not be used.
         """
         found: dict[str, Patient] = {}
+        unusable: list[Problem] = []
         for system in self._systems:
             for resource in self._search(system, identifier):
-                patient = _patient(resource, system, identifier, match)
-                if patient is not None:
-                    found.setdefault(patient.id, patient)
+                held = held_identifier(resource, system, identifier)
+                if held is None or not is_id(resource.get("id")):
+                    continue
+                for patient in self._in_use(resource, held, match, unusable):
+                    # Found directly as well: the wristband is of the merged record all the same.
+                    if patient.id not in found or patient.merged_from is not None:
+                        found[patient.id] = patient
+        if unusable and not found:
+            broken = Problem.PATIENT_MERGE_BROKEN in unusable
+            failed = LookupFailed(
+                problem=Problem.PATIENT_MERGE_BROKEN if broken else Problem.PATIENT_INACTIVE
+            )
+            failed.retryable = False
+            raise failed
         return tuple(found.values())[:MOST]
+
+    def _in_use(
+        self, resource: Resource, held: Identifier, match: Match, unusable: list[Problem]
+    ) -> list[Patient]:
+        """The record itself, or those that replace it; why there is none goes into `unusable`."""
+        if not replacements(resource):
+            if resource.get("active") is False:
+                unusable.append(Problem.PATIENT_INACTIVE)
+                return []
+            return [patient_noun(resource, held, match)]
+        try:
+            survivors, problem = surviving(self._client, resource)
+        except DeliveryError as e:
+            error = e
+        else:
+            if problem is not None:
+                unusable.append(problem)
+            patients = [patient_noun(s, own_identifier(s, self._systems) or held, match) for s in survivors]
+            return [replace(patient, merged_from=held) for patient in patients]
+        raise lookup_failed(error)
 
     def _search(self, system: str, identifier: str) -> list[Resource]:
         try:
             return self._client.search("Patient", {"identifier": token(system, identifier)})
         except DeliveryError as e:
-            silent = e.retryable and not isinstance(e, NotLetIn)
-            problem = Problem.LOOKUP_UNREACHABLE if silent else Problem.LOOKUP_REFUSED
-            failed = LookupFailed(e.detail, problem=problem)
-            failed.retryable = silent
-        raise failed
+            error = e
+        # Raised out here, so that the client's error is not chained.
+        raise lookup_failed(error)
 
 
-def _patient(resource: Resource, system: str, value: str, match: Match) -> Patient | None:
-    """The patient, or None where this record must not be used or cannot be."""
-    id = resource.get("id")
-    if not is_id(id) or resource.get("active") is False or _is_replaced(resource):
-        return None
-    held = next((i for i in objects(resource, "identifier") if _is_this(i, system, value)), None)
-    if held is None:
-        return None
-    return Patient(
-        id=str(id),
-        name=_name(resource),
-        identifier=Identifier(system, str(held["value"])),
-        birth_date=_birth_date(resource.get("birthDate")),
-        sex=_sex(resource.get("gender")),
-        match=match,
-    )
+def lookup_failed(error: DeliveryError) -> LookupFailed:
+    """What a look-up says about an error of the client."""
+    silent = error.retryable and not isinstance(error, NotLetIn)
+    problem = Problem.LOOKUP_UNREACHABLE if silent else Problem.LOOKUP_REFUSED
+    failed = LookupFailed(error.detail, problem=problem)
+    failed.retryable = silent
+    return failed
 
 
-def patient_of(resource: Resource, systems: Sequence[str], match: Match) -> Patient | None:
-    """A patient that was read by its id, whatever has become of the record; None without a known number.
+def surviving(client: FhirClient, resource: Resource) -> tuple[list[Resource], Problem | None]:
+    """The records that are used in place of a replaced one, read one after the other.
 
-    systems: the identifier systems, best first.
+    At most DEEPEST mergers deep, READS_MOST records, none twice: a loop, a reference to another server and a
+    record that is not there end in PATIENT_MERGE_BROKEN, a closed one in PATIENT_INACTIVE.
+    Raises DeliveryError where the server does not answer or does not let us in.
     """
-    id, held = resource.get("id"), objects(resource, "identifier")
-    number = next(
-        (i for system in systems for i in held if i.get("system") == system and i.get("value")), None
-    )
-    if not is_id(id) or number is None:
-        return None
-    return Patient(
-        id=str(id),
-        name=_name(resource),
-        identifier=Identifier(str(number["system"]), line_of(number["value"])),
-        birth_date=_birth_date(resource.get("birthDate")),
-        sex=_sex(resource.get("gender")),
-        match=match,
-    )
-
-
-def _is_replaced(resource: Resource) -> bool:
-    return any(link.get("type") == "replaced-by" for link in objects(resource, "link"))
-
-
-def _is_this(identifier: Mapping[str, Any], system: str, value: str) -> bool:
-    """A server that ignored the parameter must not put a stranger on the screen."""
-    held = identifier.get("value")
-    return (
-        identifier.get("system") == system
-        and isinstance(held, str)
-        and held.replace(" ", "").casefold() == value.replace(" ", "").casefold()
-    )
-
-
-def _name(resource: Resource) -> HumanName:
-    names = objects(resource, "name")
-    names.sort(key=lambda n: next((i for i, use in enumerate(_NAME_ORDER) if n.get("use") == use), 99))
-    if not names:
-        return HumanName("")
-    best = names[0]
-    family = line_of(best.get("family"))
-    given, prefix = _joined(best.get("given")), _joined(best.get("prefix"))
-    if not family and not given:
-        return HumanName(line_of(best.get("text")))
-    return HumanName(family, given, prefix)
-
-
-def _joined(parts: object) -> str:
-    return line_of(" ".join(p for p in parts if isinstance(p, str))) if isinstance(parts, list) else ""
-
-
-def line_of(value: object) -> str:
-    """One line of printable text, bounded."""
-    if not isinstance(value, str):
-        return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())[:_TEXT_MAX]
-
-
-def _birth_date(value: object) -> date | None:
-    """A whole date; years and months alone are not a date of birth to check against."""
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
-        return None
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        return None
-
-
-def _sex(value: object) -> Sex:
-    return next((s for s in Sex if s.value == value), Sex.UNKNOWN)
+    seen = {resource.get("id")}
+    found: dict[str, Resource] = {}
+    problem: Problem | None = None
+    todo = [(reference, 1) for reference in replacements(resource)]
+    while todo:
+        reference, depth = todo.pop(0)
+        id = patient_id(client.local(reference))
+        if id is None or id in seen or depth > DEEPEST or len(seen) > READS_MOST:
+            # Two that were merged into one lead to it twice.
+            if id not in found:
+                problem = Problem.PATIENT_MERGE_BROKEN
+            continue
+        seen.add(id)
+        try:
+            record = client.read("Patient", id)
+        except (Rejected, NotProven):
+            problem = Problem.PATIENT_MERGE_BROKEN
+            continue
+        if record.get("id") != id:
+            problem = Problem.PATIENT_MERGE_BROKEN
+        elif onwards := replacements(record):
+            todo += [(further, depth + 1) for further in onwards]
+        elif record.get("active") is False:
+            problem = problem or Problem.PATIENT_INACTIVE
+        else:
+            found[id] = record
+    # Which of several is right cannot be said while one of them is unknown.
+    return ([] if problem is Problem.PATIENT_MERGE_BROKEN else list(found.values())), problem

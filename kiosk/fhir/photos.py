@@ -33,6 +33,7 @@ from kiosk.fhir.resources import (
     transaction,
     unsearched_create,
     validate,
+    visit_context,
 )
 from kiosk.model import Photo, Session
 
@@ -103,6 +104,7 @@ def photo_part(
             "securityLabel": [concept(codes.NORMAL)],
             "content": [{"attachment": attachment, "format": codes.MIME_TYPE_SUFFICIENT.to_fhir()}],
             "context": {
+                **visit_context(session),
                 "period": {"start": taken, "end": taken},
                 "related": [{"reference": reference} for reference in consents],
             },

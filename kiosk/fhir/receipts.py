@@ -9,7 +9,7 @@ from kiosk.errors import DeliveryError, LookupFailed, NotLetIn, Problem
 from kiosk.fhir.answers import Resource, has_identifier, is_id, objects, part, token
 from kiosk.fhir.client import FhirClient
 from kiosk.fhir.codes import PURPOSES
-from kiosk.fhir.directory import line_of, patient_of
+from kiosk.fhir.people import own_identifier, patient_noun, text_of
 from kiosk.fhir.resources import Filing
 from kiosk.model import Filed, FiledConsent, Match
 
@@ -67,8 +67,8 @@ class ReceiptDirectory:
     def _filed(
         self, receipt: str, person: Resource, documents: list[Resource], consents: list[Resource]
     ) -> Filed:
-        patient = patient_of(person, self._systems, Match.RECEIPT)
-        if patient is None:
+        number = own_identifier(person, self._systems)
+        if number is None or not is_id(person.get("id")):
             raise LookupFailed("the patient has no known number", problem=Problem.LOOKUP_REFUSED)
         photos = [d for d in documents if _is_photo(d)]
         forms = [d for d in documents if not _is_photo(d)]
@@ -76,7 +76,7 @@ class ReceiptDirectory:
         local = {self._client.local(p) for p in performers if isinstance(p, str)}
         return Filed(
             receipt=receipt,
-            patient=patient,
+            patient=patient_noun(person, number, Match.RECEIPT),
             at=min(filter(None, map(_taken, [*photos, *forms])), default=None),
             operator=next(filter(None, map(_author, [*forms, *photos])), ""),
             photos=tuple(str(d["id"]) for d in photos),
@@ -118,4 +118,4 @@ def _taken(document: Resource) -> datetime | None:
 
 
 def _author(document: Resource) -> str:
-    return next((line_of(a.get("display")) for a in objects(document, "author") if a.get("display")), "")
+    return next((text_of(a.get("display")) for a in objects(document, "author") if a.get("display")), "")

@@ -110,8 +110,14 @@ def reference_to(patient: Patient) -> Resource:
     }
 
 
+def visit_context(session: Session) -> Resource:
+    """The part of DocumentReference.context that names the visit, where there is exactly one."""
+    encounter = session.patient.encounter
+    return {"encounter": [{"reference": encounter}]} if encounter else {}
+
+
 def operator_reference(operator: Practitioner) -> Resource:
-    """The operator: literally where the staff file knows the reference, else by name."""
+    """The operator: literally where the staff file or the server knows the reference, else by name."""
     made: Resource = {"type": "Practitioner", "display": operator.name}
     return {"reference": operator.reference, **made} if operator.reference else made
 

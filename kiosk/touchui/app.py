@@ -261,6 +261,9 @@ class App:
             if after.state is not State.PREVIEW:
                 self._frames.clear()
                 self._frame = None
+        if before.visits is not None and after.visits is None:
+            # The names of those who are not the patient stay nowhere.
+            self._fonts.forget()
         page = self._screen.page(after)
         if page != self._page:
             self._page = page

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from math import cos, pi, sin
 from types import MappingProxyType
 from typing import NamedTuple
@@ -39,6 +39,8 @@ from kiosk.model import (
     Stage,
     Stroke,
     Verdict,
+    Visit,
+    VisitList,
 )
 
 STATION = Station("Wound clinic 2", "photo-consent", "1", "en")
@@ -57,6 +59,13 @@ SPARSE = Patient(
     match=Match.TYPED,
 )
 """A long name, and hardly anything known."""
+MERGED = replace(
+    PATIENT,
+    name=HumanName("Nakamura-Holt", "Ines", "Mrs"),
+    identifier=Identifier(PATIENT.identifier.system, "9993334448"),
+    merged_from=Identifier(PATIENT.identifier.system, "9992223332"),
+)
+DECEASED = replace(PATIENT, deceased=True, died=date(2026, 11, 21))
 OPERATOR = Practitioner("s1", "A. Patel RN")
 SITE = BodySite(Region.FOREARM, Laterality.LEFT, Aspect.FRONT)
 GOOD = (
@@ -154,12 +163,37 @@ class Scene:
     dimmed: bool = False
 
 
+def visits() -> VisitList:
+    """Return a clinic's morning: nine patients, of whom some are here."""
+    names = (
+        ("Abernathy", "Callum", "Mr"),
+        ("Okonkwo-Smith", "Adaeze", "Ms"),
+        ("Lindqvist", "Saga", ""),
+        ("Featherstonehaugh-Cholmondeley", "Maximiliana Alexandrina", "Prof"),
+        ("M\u00fcller", "J\u00fcrgen", "Dr"),
+        ("Vanterpool", "Desmond", "Mr"),
+        ("Nakamura-Holt", "Ines", "Mrs"),
+        ("Fenwick", "Rosalind", "Mrs"),
+        ("Fenwick", "Rosemary", "Dr"),
+    )
+    lines = []
+    for i, name in enumerate(names):
+        number = replace(PATIENT.identifier, value=f"999{123 + i}000{i}")
+        patient = Patient(f"v{i}", HumanName(*name), number, date(1945 + 7 * i, 1 + i, 3 + 2 * i))
+        at = None if i == 8 else NOW + timedelta(minutes=20 * i - 40)
+        lines.append(Visit(at, i in (0, 1, 8), replace(patient, match=Match.LIST, deceased=i == 7)))
+    return VisitList(tuple(lines))
+
+
 def scenes() -> tuple[Scene, ...]:
     """Return all pictures, in the order in which a person meets them."""
     closed = Flow(STATION)
     badge = replace(closed, state=State.SIGN_IN)
     pin = replace(badge, badge="100234", badge_name="A. Patel RN")
     inside = replace(closed, state=State.IDENTIFY, operator=OPERATOR, session=UUID(int=5))
+    offered = replace(inside, station=replace(STATION, has_list=True))
+    waiting = replace(offered, state=State.TODAY)
+    listed = replace(waiting, visits=visits())
     found = replace(inside, state=State.CONFIRM_PATIENT, patient=PATIENT)
     asked = replace(found, state=State.CONSENT)
     signed = replace(
@@ -218,6 +252,20 @@ def scenes() -> tuple[Scene, ...]:
             keys="9991230009",
         ),
         Scene("identify-busy", replace(inside, busy=True), keys="9991230009"),
+        Scene("identify-list", offered),
+        Scene("identify-list-busy", replace(offered, busy=True), keys="9991230009"),
+        Scene("identify-list-unknown", replace(offered, problem=Problem.PATIENT_UNKNOWN)),
+        Scene("identify-inactive", replace(offered, problem=Problem.PATIENT_INACTIVE)),
+        Scene("today", listed),
+        Scene("today-last-page", listed, taps=("page:on", "page:on")),
+        Scene("today-filtered", listed, keys="muller"),
+        Scene("today-typing", listed, keys="fen", taps=("filter",)),
+        Scene("today-nobody-matches", listed, keys="zz"),
+        Scene("today-cut", replace(listed, visits=replace(visits(), cut=True))),
+        Scene("today-asking", waiting),
+        Scene("today-empty", replace(waiting, visits=VisitList())),
+        Scene("today-unreachable", replace(waiting, problem=Problem.LIST_UNREACHABLE), offline),
+        Scene("today-refused", replace(waiting, problem=Problem.LIST_REFUSED)),
         Scene("find-receipt", asking),
         Scene("find-receipt-typed", asking, keys="7K4M 2QHD"),
         Scene("find-receipt-busy", replace(asking, busy=True), keys="R-7K4M-2QHD"),
@@ -255,7 +303,16 @@ def scenes() -> tuple[Scene, ...]:
         Scene("correction-parked", replace(corrected, stage=Stage.PARKED, problem=Problem.REJECTED), parked),
         Scene("confirm-patient", found),
         Scene("confirm-patient-typed", replace(found, patient=SPARSE)),
+        Scene("confirm-patient-list", replace(found, patient=replace(PATIENT, match=Match.LIST))),
+        Scene("confirm-patient-merged", replace(found, patient=MERGED)),
+        Scene("confirm-patient-deceased", replace(found, patient=DECEASED)),
+        Scene(
+            "confirm-patient-both",
+            replace(found, patient=replace(SPARSE, deceased=True, merged_from=PATIENT.identifier)),
+        ),
         Scene("consent", asked),
+        Scene("consent-list", replace(asked, patient=replace(PATIENT, match=Match.LIST))),
+        Scene("consent-deceased", replace(asked, patient=DECEASED)),
         Scene("consent-signed", signed),
         Scene("consent-missing", replace(asked, problem=Problem.CONSENT_CHOICE_MISSING)),
         Scene("consent-unsigned", replace(signed, strokes=(), problem=Problem.CONSENT_SIGNATURE_MISSING)),
@@ -268,6 +325,7 @@ def scenes() -> tuple[Scene, ...]:
         Scene("body-site-back", replace(agreed, site=BodySite(Region.SACRUM)), parked, demo=True),
         Scene("preview-starting", replace(camera, camera_ready=False)),
         Scene("preview", two),
+        Scene("preview-deceased", replace(two, patient=replace(SPARSE, deceased=True, match=Match.LIST))),
         Scene("preview-blurred", camera, verdicts=BLURRED, demo=True, in_ram=False),
         Scene("preview-busy", replace(two, busy=True, frozen=3)),
         Scene("preview-problem", replace(two, problem=Problem.CAMERA_HUNG), offline),

@@ -73,6 +73,13 @@ class Fonts:
             self._texts.move_to_end(key)
         return rendered
 
+    def forget(self) -> None:
+        """Overwrite and drop every rendered text and every width."""
+        for surface, _ in self._texts.values():
+            surface.fill((0, 0, 0, 0))
+        self._texts.clear()
+        self._widths.clear()
+
     def cut(self, text: str, kind: Type, width: int) -> str:
         """Return the text, shortened with an ellipsis where it is wider than `width` pixels."""
         if self.width(text, kind) <= width:

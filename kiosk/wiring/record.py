@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from kiosk.fhir.client import FhirClient
 
 
-def open_client(fhir: Fhir) -> FhirClient:
-    """A client that signs on as [fhir] says. Raises ConfigError for files that cannot be used."""
-    from kiosk.fhir.client import FhirClient
+def open_client(fhir: Fhir, *, most_s: float | None = None) -> FhirClient:
+    """A client that signs on as [fhir] says. Raises ConfigError for files that cannot be used.
+
+    most_s: seconds for one answer, where somebody waits who can also do without.
+    """
+    from kiosk.fhir.client import DEADLINE_S, FhirClient
     from kiosk.fhir.tls import ClientCertificate
 
     certificate = None
@@ -24,10 +27,14 @@ def open_client(fhir: Fhir) -> FhirClient:
         # By its path: the key is copied nowhere.
         key = secret_files.checked_path(fhir.client_key_file, "client_key_file")
         certificate = ClientCertificate(fhir.client_cert_file, str(key))
+    timeout = (fhir.connect_s, fhir.read_s)
+    if most_s is not None:
+        timeout = (min(timeout[0], most_s), min(timeout[1], most_s))
     return FhirClient(
         fhir.url,
         auth=_auth(fhir),
-        timeout=(fhir.connect_s, fhir.read_s),
+        timeout=timeout,
+        deadline=DEADLINE_S if most_s is None else most_s,
         ca_file=fhir.ca_file,
         client_certificate=certificate,
         elsewhere=fhir.attachment_urls or (),

@@ -158,6 +158,7 @@ class Ui:
                 ENGLISH.version,
                 ENGLISH.language,
                 settings.station.name,
+                has_list=settings.fhir.location is not None,
                 retracts=settings.fhir.on_withdrawal == "entered-in-error",
             ),
             settings=UiSettings(_seconds(settings), settings.station.demo, spool.in_ram),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BUILT_AFTER = datetime(2026, 11, 1, tzinfo=UTC)
 """No clock that shows less can be right: this code is younger."""
+QUICK_S = 6.0
+"""Seconds for one answer about visits: scanning works without them."""
 KEYS_NAME = "keys"
 """The key file's name in the service manager's descriptor store."""
 
@@ -246,13 +248,22 @@ def run_lookup(settings: Settings, fd: int, parent: int) -> int:
     from kiosk import lookup
     from kiosk.fhir.directory import PatientDirectory
     from kiosk.fhir.receipts import ReceiptDirectory
+    from kiosk.fhir.visits import Visits
+    from kiosk.model import Match, Patient
 
     die_with_parent(parent)
     quiet_tracebacks()
-    with _client(settings) as client:
-        systems = settings.fhir.patient_systems
-        receipts = ReceiptDirectory(client, _filing(settings), systems)
-        lookup.run(fd, PatientDirectory(client, systems).find, receipts.find)
+    fhir = settings.fhir
+    with _client(settings) as client, _client(settings, most_s=QUICK_S) as quick:
+        directory = PatientDirectory(client, fhir.patient_systems)
+        visits = Visits(quick, fhir.patient_systems, fhir.location) if fhir.location else None
+        receipts = ReceiptDirectory(client, _filing(settings), fhir.patient_systems)
+
+        def find(identifier: str, match: Match) -> tuple[Patient, ...]:
+            found = directory.find(identifier, match)
+            return found if visits is None or len(found) != 1 else (visits.placed(found[0]),)
+
+        lookup.run(fd, find, visits.today if visits else None, receipts.find)
     return 0
 
 
@@ -262,7 +273,7 @@ def _filing(settings: Settings) -> Any:
     return Filing(settings.fhir.photo_system, settings.station.name, settings.fhir.receipt_system)
 
 
-def _client(settings: Settings) -> Any:
+def _client(settings: Settings, *, most_s: float | None = None) -> Any:
     from kiosk.wiring.record import open_client
 
-    return open_client(settings.fhir)
+    return open_client(settings.fhir, most_s=most_s)

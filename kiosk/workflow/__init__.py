@@ -61,6 +61,8 @@ _PROGRESS = (
     e.Scanned,
     e.Typed,
     e.PinEntered,
+    e.ListTouched,
+    e.VisitChosen,
     e.PatientConfirmed,
     e.PatientRejected,
     e.ChoiceMade,

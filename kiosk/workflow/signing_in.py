@@ -1,4 +1,4 @@
-"""LOCKED, SIGN_IN, IDENTIFY and CONFIRM_PATIENT: who works, and on whom."""
+"""LOCKED, SIGN_IN, IDENTIFY, TODAY and CONFIRM_PATIENT: who works, and on whom."""
 
 from __future__ import annotations
 
@@ -113,6 +113,48 @@ def _patients_found(flow: Flow, event: e.PatientsFound) -> Result:
     return stay(flow, busy=False, problem=problem)
 
 
+@rules.on(State.IDENTIFY, e.ListTouched, State.TODAY, State.IDENTIFY, note="where the station has a list")
+def _list_touched(flow: Flow, event: e.ListTouched) -> Result:
+    return go(flow, State.TODAY, e.ListVisits()) if flow.station.has_list else (flow, ())
+
+
+@rules.on(State.TODAY, e.VisitsListed)
+def _visits_listed(flow: Flow, event: e.VisitsListed) -> Result:
+    return stay(flow, visits=event.list)
+
+
+@rules.on(State.TODAY, e.ListFailed)
+def _list_failed(flow: Flow, event: e.ListFailed) -> Result:
+    return replace(flow, problem=event.problem), ()
+
+
+@rules.on(State.TODAY, e.RetryTouched, note="asks again, unless the list is here or on its way")
+def _list_again(flow: Flow, event: e.RetryTouched) -> Result:
+    if flow.visits is not None or flow.problem is None:
+        return flow, ()
+    return stay(flow, e.ListVisits())
+
+
+@rules.on(State.TODAY, e.VisitChosen, State.CONFIRM_PATIENT, State.TODAY, note="the list is dropped")
+def _visit_chosen(flow: Flow, event: e.VisitChosen) -> Result:
+    visits = flow.visits.visits if flow.visits is not None else ()
+    chosen = next((v.patient for v in visits if v.patient.id == event.patient), None)
+    return (flow, ()) if chosen is None else go(flow, State.CONFIRM_PATIENT, patient=chosen)
+
+
+@rules.on(State.TODAY, e.Scanned, State.IDENTIFY, note="wristband: the list is not waited for")
+def _scanned_at_the_list(flow: Flow, event: e.Scanned) -> Result:
+    identifier = clean_identifier(event.text)
+    if identifier is None:
+        return go(flow, State.IDENTIFY, problem=Problem.SCAN_UNREADABLE)
+    return go(flow, State.IDENTIFY, e.FindPatient(identifier, False), busy=True)
+
+
+@rules.on(State.TODAY, e.BackTouched, State.IDENTIFY)
+def _list_back(flow: Flow, event: e.BackTouched) -> Result:
+    return go(flow, State.IDENTIFY)
+
+
 @rules.on(State.IDENTIFY, e.BackTouched, State.LOCKED)
 def _identify_back(flow: Flow, event: e.BackTouched) -> Result:
     return lock(flow, "cancelled")
@@ -120,7 +162,10 @@ def _identify_back(flow: Flow, event: e.BackTouched) -> Result:
 
 @rules.on(State.CONFIRM_PATIENT, e.PatientConfirmed, State.CONSENT)
 def _patient_confirmed(flow: Flow, event: e.PatientConfirmed) -> Result:
-    return go(flow, State.CONSENT, choices=(), strokes=(), signer=Signer.PATIENT)
+    if flow.patient is None:
+        return flow, ()
+    told = e.TellMatch(flow.patient.match)
+    return go(flow, State.CONSENT, told, choices=(), strokes=(), signer=Signer.PATIENT)
 
 
 @rules.on(State.CONFIRM_PATIENT, e.PatientRejected, State.IDENTIFY)

@@ -69,8 +69,8 @@ def stay(flow: Flow, *effects: e.Effect, **changes: Any) -> Result:
 
 
 def go(flow: Flow, state: State, *effects: e.Effect, **changes: Any) -> Result:
-    """Change state. An open question stays open: a worker's answer must not close it."""
-    fresh = {"problem": None, "busy": False, "sending": False}
+    """Change state; today's list goes away. An open question stays: a worker's answer must not close it."""
+    fresh = {"problem": None, "busy": False, "sending": False, "visits": None}
     return replace(flow, state=state, **{**fresh, **changes}), effects
 
 

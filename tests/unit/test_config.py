@@ -287,3 +287,23 @@ def test_a_reserve_that_holds_no_session_is_named(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8").replace("#: reserve_mb = 130", "reserve_mb = 100")
     (found,) = complaints(text, tmp_path)
     assert ": [spool] reserve_mb: does not hold 20 photographs of 4608x2592; allowed: 121 or more" in found
+
+
+@pytest.mark.parametrize("place", ["Location/x-1.2", None])
+def test_places(place: str | None) -> None:
+    assert check(_with_place(place), "kiosk.toml").fhir.location == place
+
+
+@pytest.mark.parametrize("place", ["Location/", "location/x", "Location/a b", "Practitioner/x", "x", ""])
+def test_wrong_places(place: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(_with_place(place), "kiosk.toml")
+    (complaint,) = caught.value.complaints
+    assert complaint.startswith("kiosk.toml: [fhir] location: found ")
+    assert 'allowed: "Location/' in complaint
+
+
+def _with_place(place: str | None) -> dict[str, object]:
+    fhir = {"url": "http://127.0.0.1:1/fhir", "patient_systems": ["urn:x"]}
+    station = {"id": "a", "name": "A", "demo": True}
+    return {"station": station, "fhir": {**fhir, **({} if place is None else {"location": place})}}

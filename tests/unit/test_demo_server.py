@@ -137,7 +137,7 @@ def test_capability_statement_says_what_the_client_relies_on(server: DemoFhirSer
 
 
 def test_seeded_patients(server: DemoFhirServer) -> None:
-    assert server.store.count("Patient") == len(demo_patients()) == 6
+    assert server.store.count("Patient") == len(demo_patients()) == 10
     assert len(server.store.patients_by_identifier(SHARED_NHS_NUMBER, NHS_NUMBER)) == 2
     assert server.store.patients_by_identifier(SHARED_NHS_NUMBER, LOCAL_MRN) == []
     for patient in demo_patients():
@@ -153,13 +153,13 @@ def test_seeded_patients(server: DemoFhirServer) -> None:
         (f"identifier={NHS_NUMBER}%7C9991230009", 1),
         ("identifier=9991230009", 1),
         ("identifier=%7C9991230009", 0),
-        (f"identifier={NHS_NUMBER}%7C", 6),
+        (f"identifier={NHS_NUMBER}%7C", 10),
         (f"identifier={LOCAL_MRN}%7C9991230009", 0),
         ("identifier=9991230009,D100202", 2),
         ("identifier=9991230009&identifier=D100202", 0),
         (f"identifier={NHS_NUMBER}%7C{SHARED_NHS_NUMBER}", 2),
         ("_id=demo-patient-3", 1),
-        ("unknown=1", 6),
+        ("unknown=1", 10),
     ],
 )
 def test_search_by_get_and_by_post(server: DemoFhirServer, query: str, found: int) -> None:
@@ -182,8 +182,11 @@ def test_pages_of_a_search(server: DemoFhirServer) -> None:
     first = call(server, "GET", "/fhir/Patient?_count=4").json
     links = {link["relation"]: link["url"] for link in first["link"]}
     second = call(server, "GET", links["next"].removeprefix(server.base_url.removesuffix("/fhir"))).json
-    assert (first["total"], len(first["entry"]), len(second["entry"])) == (6, 4, 2)
-    assert {link["relation"] for link in second["link"]} == {"self"}
+    assert (first["total"], len(first["entry"]), len(second["entry"])) == (10, 4, 4)
+    links = {link["relation"]: link["url"] for link in second["link"]}
+    third = call(server, "GET", links["next"].removeprefix(server.base_url.removesuffix("/fhir"))).json
+    assert len(third["entry"]) == 2
+    assert {link["relation"] for link in third["link"]} == {"self"}
     assert "entry" not in call(server, "GET", "/fhir/Patient?_count=0").json
 
 
@@ -262,12 +265,44 @@ def test_delete(server: DemoFhirServer) -> None:
     assert call(server, "GET", "/fhir/Binary/b").status == 200
 
 
-def test_what_others_refer_to_is_not_deleted(server: DemoFhirServer) -> None:
-    made = call(server, "POST", "/fhir/Consent", consent()).json
-    assert is_outcome(call(server, "DELETE", "/fhir/Patient/demo-patient-1"), 409, "conflict")
-    assert server.store.get("Patient", "demo-patient-1")
-    assert call(server, "DELETE", f"/fhir/Consent/{made['id']}").status == 204
-    assert call(server, "DELETE", "/fhir/Patient/demo-patient-1").status == 204
+def test_what_others_refer_to_is_not_deleted() -> None:
+    with DemoFhirServer(visits=()) as server:
+        made = call(server, "POST", "/fhir/Consent", consent()).json
+        assert is_outcome(call(server, "DELETE", "/fhir/Patient/demo-patient-1"), 409, "conflict")
+        assert server.store.get("Patient", "demo-patient-1")
+        assert call(server, "DELETE", f"/fhir/Consent/{made['id']}").status == 204
+        assert call(server, "DELETE", "/fhir/Patient/demo-patient-1").status == 204
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("location=Location/demo-wound-clinic", [1, 2, 3, 4, 6, 7]),
+        ("location=Location/demo-wound-clinic&status=booked,arrived", [1, 2, 3, 6, 7]),
+        ("location=Location/demo-dermatology", [5]),
+        ("patient=demo-patient-2", [2]),
+        ("date=ge2000-01-01T00:00:00Z&date=lt2000-01-02T00:00:00Z", []),
+        ("date=lt2000-01-01T00:00:00Z", []),
+        ("date=ge2000-01-01T00:00:00Z", [1, 2, 3, 4, 5, 6, 7]),
+        ("date=nonsense", []),
+    ],
+)
+def test_search_of_visits(server: DemoFhirServer, query: str, found: list[int]) -> None:
+    bundle = call(server, "GET", f"/fhir/Appointment?{query}").json
+    ids = [entry["resource"]["id"] for entry in bundle.get("entry", [])]
+    assert ids == [f"demo-appointment-{n}" for n in found]
+
+
+def test_includes_come_once_and_do_not_count(server: DemoFhirServer) -> None:
+    where = "location=Location/demo-wound-clinic&_include=Appointment:patient&_count=2"
+    bundle = call(server, "GET", f"/fhir/Appointment?{where}").json
+    modes = [(e["search"]["mode"], e["resource"]["resourceType"]) for e in bundle["entry"]]
+    assert modes == [("match", "Appointment")] * 2 + [("include", "Patient")] * 2
+    assert bundle["total"] == 6
+    assert all("_include=Appointment%3Apatient" in link["url"] for link in bundle["link"])
+    strict = {"Prefer": "handling=strict"}
+    unknown = call(server, "GET", "/fhir/Appointment?_include=Appointment:slot", **strict)
+    assert is_outcome(unknown, 400, "not-supported")
 
 
 def test_conditional_create(server: DemoFhirServer) -> None:
@@ -442,7 +477,9 @@ def test_bad_resources_are_refused(server: DemoFhirServer, resource: dict[str, A
     reply = call(server, "POST", f"/fhir/{resource['resourceType']}", resource)
     assert (reply.status, reply.json["resourceType"]) == (400, "OperationOutcome")
     assert MARKER.encode() not in reply.body
-    assert server.store.count(resource["resourceType"]) == (6 if resource["resourceType"] == "Patient" else 0)
+    assert server.store.count(resource["resourceType"]) == (
+        10 if resource["resourceType"] == "Patient" else 0
+    )
 
 
 def test_answers_are_valid_r4_by_a_library_that_is_not_ours(server: DemoFhirServer) -> None:
@@ -450,6 +487,10 @@ def test_answers_are_valid_r4_by_a_library_that_is_not_ours(server: DemoFhirServ
     Bundle.model_validate(call(server, "POST", "/fhir", photo()).json)
     found = Bundle.model_validate(call(server, "GET", "/fhir/Patient?_count=2").json)
     assert len(found.entry or ()) == 2
+    for kind, count in (("Appointment", 7), ("Encounter", 2), ("Location", 2), ("Practitioner", 1)):
+        included = f"?_include={kind}:patient" if kind in ("Appointment", "Encounter") else ""
+        visits = Bundle.model_validate(call(server, "GET", f"/fhir/{kind}{included}").json)
+        assert visits.total == count
     OperationOutcome.model_validate(call(server, "GET", "/fhir/Patient/x").json)
 
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from kiosk import errors
 from kiosk.demo.fhir_server import DemoFhirServer
-from kiosk.demo.patients import LOCAL_MRN, NHS_NUMBER, SHARED_NHS_NUMBER
+from kiosk.demo.patients import (
+    CLOSED_NHS_NUMBER,
+    DECEASED_NHS_NUMBER,
+    LOCAL_MRN,
+    MERGED_NHS_NUMBER,
+    NHS_NUMBER,
+    SHARED_NHS_NUMBER,
+)
 from kiosk.errors import LookupFailed, Problem
 from kiosk.fhir.client import FhirClient
 from kiosk.fhir.directory import PatientDirectory
@@ -28,6 +35,12 @@ class Answers:
         self.resources = resources
         self.error = error
         self.asked: list[str] = []
+
+    def local(self, url: str) -> str:
+        return url
+
+    def read(self, resource_type: str, id: str) -> Any:
+        raise errors.Rejected("GET Patient: 404")
 
     def search(self, resource_type: str, parameters: Mapping[str, str]) -> list[Any]:
         assert resource_type == "Patient"
@@ -150,8 +163,6 @@ def test_one_record_found_twice_is_one_patient() -> None:
 @pytest.mark.parametrize(
     "unusable",
     [
-        resource(active=False),
-        resource(link=[{"type": "replaced-by", "other": {"reference": "Patient/p2"}}]),
         resource(id=None),
         resource(id="../x"),
         resource(id="x" * 65),
@@ -165,6 +176,27 @@ def test_one_record_found_twice_is_one_patient() -> None:
 def test_records_that_must_not_be_used(unusable: dict[str, Any]) -> None:
     assert find(unusable) == ()
     assert [p.id for p in find(unusable, resource(id="good"))] == ["good"]
+
+
+CLOSED = resource(active=False)
+REPLACED = resource(link=[{"type": "replaced-by", "other": {"reference": "Patient/p2"}}])
+
+
+@pytest.mark.parametrize(
+    ("closed", "problem"),
+    [
+        ([CLOSED], Problem.PATIENT_INACTIVE),
+        ([REPLACED], Problem.PATIENT_MERGE_BROKEN),
+        ([CLOSED, REPLACED], Problem.PATIENT_MERGE_BROKEN),
+        ([resource(link=[{"type": "replaced-by"}])], Problem.PATIENT_MERGE_BROKEN),
+    ],
+)
+def test_a_closed_record_is_not_an_unknown_patient(closed: list[Any], problem: Problem) -> None:
+    with pytest.raises(LookupFailed) as raised:
+        find(*closed)
+    assert (raised.value.problem, raised.value.retryable) == (problem, False)
+    assert NUMBER not in "".join(traceback.format_exception(raised.value))
+    assert [p.id for p in find(*closed, resource(id="good"))] == ["good"]
 
 
 def test_active_and_other_links_are_fine() -> None:
@@ -245,5 +277,157 @@ json_value = st.recursive(
     )
 )
 def test_nonsense_never_raises(nonsense: dict[str, Any]) -> None:
-    for patient in find({**resource(), **nonsense}):
+    # A record in use stands beside it: one that is closed would be an error of its own.
+    for patient in find({**resource(), **nonsense}, resource(id="good")):
         assert patient.identifier.value == NUMBER
+
+
+@pytest.mark.parametrize(
+    ("changes", "deceased", "died"),
+    [
+        ({"deceasedBoolean": True}, True, None),
+        ({"deceasedBoolean": False}, False, None),
+        ({"deceasedBoolean": "true"}, False, None),
+        ({"deceasedDateTime": "2026-02-03"}, True, date(2026, 2, 3)),
+        ({"deceasedDateTime": "2026-02-03T23:30:00+01:00"}, True, date(2026, 2, 3)),
+        ({"deceasedDateTime": "2026-02"}, True, None),
+        ({"deceasedDateTime": "2026"}, True, None),
+        ({"deceasedDateTime": "yesterday"}, False, None),
+        ({}, False, None),
+    ],
+)
+def test_who_has_died_is_found_and_said(changes: dict[str, Any], deceased: bool, died: date | None) -> None:
+    (patient,) = find(resource(**changes))
+    assert (patient.deceased, patient.died) == (deceased, died)
+
+
+# --- merged records ---------------------------------------------------------------------------
+
+
+def record(id: str, *replaced_by: str, **changes: Any) -> dict[str, Any]:
+    links = [{"type": "replaced-by", "other": {"reference": reference}} for reference in replaced_by]
+    number = [{"system": NHS_NUMBER, "value": f"number-of-{id}"}]
+    return resource(id=id, identifier=number, link=links or None, **changes)
+
+
+def merged(*records: dict[str, Any]) -> tuple[Patient, ...]:
+    """Who is found by the number of the first record."""
+    with (
+        DemoFhirServer(patients=records) as server,
+        FhirClient(server.base_url, timeout=(1.0, 2.0)) as client,
+    ):
+        try:
+            return PatientDirectory(client, SYSTEMS).find(f"number-of-{records[0]['id']}", Match.WRISTBAND)
+        finally:
+            reads = [r.path for r in server.requests if r.method == "GET"]
+            assert len(reads) == len(set(reads)) <= 20, "each is read once"
+
+
+def test_a_merged_record_leads_to_the_one_that_is_left() -> None:
+    (patient,) = merged(
+        record("a", "Patient/b", active=False), record("b", "Patient/c/_history/2"), record("c", active=True)
+    )
+    assert patient.id == "c"
+    assert patient.identifier == Identifier(NHS_NUMBER, "number-of-c")
+    assert patient.merged_from == Identifier(NHS_NUMBER, "number-of-a")
+
+
+def test_the_demo_has_a_merged_a_deceased_and_a_closed_record(directory: PatientDirectory) -> None:
+    (patient,) = directory.find(MERGED_NHS_NUMBER, Match.WRISTBAND)
+    assert patient.merged_from == Identifier(NHS_NUMBER, MERGED_NHS_NUMBER)
+    assert patient.name.display() == "NAKAMURA-HOLT, Ines (Mrs)"
+    (patient,) = directory.find(DECEASED_NHS_NUMBER, Match.WRISTBAND)
+    assert patient.died == date(2026, 2, 3)
+    with pytest.raises(LookupFailed) as raised:
+        directory.find(CLOSED_NHS_NUMBER, Match.WRISTBAND)
+    assert raised.value.problem is Problem.PATIENT_INACTIVE
+
+
+@pytest.mark.parametrize("kind", ["seealso", "replaces", "refer"])
+def test_other_links_are_not_followed(kind: str) -> None:
+    other = record("a", active=True)
+    other["link"] = [{"type": kind, "other": {"reference": "Patient/b"}}]
+    (patient,) = merged(other, record("b"))
+    assert (patient.id, patient.merged_from) == ("a", None)
+
+
+def chain(length: int) -> list[dict[str, Any]]:
+    """A record, and `length` mergers one after the other."""
+    return [record(f"r{n}", *([f"Patient/r{n + 1}"] if n < length else [])) for n in range(length + 1)]
+
+
+def test_five_mergers_are_followed_and_no_more() -> None:
+    (patient,) = merged(*chain(5))
+    assert patient.id == "r5"
+    with pytest.raises(LookupFailed) as raised:
+        merged(*chain(6))
+    assert raised.value.problem is Problem.PATIENT_MERGE_BROKEN
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record("a", "Patient/a")],
+        [record("a", "Patient/b"), record("b", "Patient/a")],
+        [record("a", "Patient/b"), record("b", "Patient/c"), record("c", "Patient/b")],
+        [record("a", "Patient/missing")],
+        [record("a", "https://elsewhere.example/fhir/Patient/b"), record("b")],
+        [record("a", "RelatedPerson/b"), record("b")],
+        [record("a", "Patient/b", "Patient/missing"), record("b")],
+        [record("a", *(f"Patient/m{n}" for n in range(50)))],
+    ],
+)
+def test_loops_and_dead_ends_are_a_hard_stop(records: list[dict[str, Any]]) -> None:
+    with pytest.raises(LookupFailed) as raised:
+        merged(*records)
+    assert raised.value.problem is Problem.PATIENT_MERGE_BROKEN
+    assert raised.value.__cause__ is raised.value.__context__ is None
+    assert "number-of" not in str(raised.value)
+
+
+def test_a_record_that_was_split_in_two_is_two_patients() -> None:
+    found = merged(record("a", "Patient/b", "Patient/c"), record("b"), record("c"))
+    assert [p.id for p in found] == ["b", "c"]
+
+
+def test_two_ways_to_one_record_are_one_patient() -> None:
+    records = record("a", "Patient/b", "Patient/c"), record("b", "Patient/d"), record("c", "Patient/d")
+    (patient,) = merged(*records, record("d"))
+    assert patient.id == "d"
+
+
+def test_merged_into_a_closed_record() -> None:
+    with pytest.raises(LookupFailed) as raised:
+        merged(record("a", "Patient/b"), record("b", active=False))
+    assert raised.value.problem is Problem.PATIENT_INACTIVE
+
+
+@pytest.mark.parametrize("merged_first", [True, False])
+def test_the_record_that_is_left_may_carry_the_old_number_too(merged_first: bool) -> None:
+    both = [
+        {"system": NHS_NUMBER, "value": "number-of-a", "use": "old"},
+        {"system": NHS_NUMBER, "value": "number-of-b"},
+    ]
+    survivor = {**record("b"), "identifier": both}
+    old = record("a", "Patient/b")
+    with (
+        DemoFhirServer(patients=[old, survivor] if merged_first else [survivor, old]) as server,
+        FhirClient(server.base_url, timeout=(1.0, 2.0)) as client,
+    ):
+        (patient,) = PatientDirectory(client, SYSTEMS).find("number-of-a", Match.WRISTBAND)
+    assert patient.identifier.value == "number-of-b"
+    assert patient.merged_from == Identifier(NHS_NUMBER, "number-of-a")
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [("status 503", Problem.LOOKUP_UNREACHABLE), ("status 403", Problem.LOOKUP_REFUSED)],
+)
+def test_a_server_that_fails_half_way(
+    server: DemoFhirServer, directory: PatientDirectory, fault: str, problem: Problem
+) -> None:
+    server.faults.set(f"{fault} on=GET:/fhir/Patient")
+    with pytest.raises(LookupFailed) as raised:
+        directory.find(MERGED_NHS_NUMBER, Match.WRISTBAND)
+    assert raised.value.problem is problem
+    assert MERGED_NHS_NUMBER not in "".join(traceback.format_exception(raised.value))

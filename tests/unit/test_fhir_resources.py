@@ -344,6 +344,16 @@ def test_the_document_of_a_photograph() -> None:
     assert document["author"][1]["identifier"]["value"] == "ward-7"
 
 
+def test_the_visit_is_on_the_photograph_and_on_the_form() -> None:
+    plain = make_session()
+    placed = replace(plain, patient=replace(plain.patient, encounter="Encounter/e1"))
+    for session, expected in ((plain, None), (placed, [{"reference": "Encounter/e1"}])):
+        entries = [*photo_entries(session), *consent_entries(session)]
+        documents = of_kind(entries, "DocumentReference")
+        assert [d["context"].get("encounter") for d in documents] == [expected] * 2
+    assert Session.from_json(placed.to_json()) == placed
+
+
 def test_a_known_operator_is_referred_to() -> None:
     _, entry = photo_entries(make_session(reference="Practitioner/77"))
     assert entry["resource"]["author"][0]["reference"] == "Practitioner/77"

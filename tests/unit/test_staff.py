@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kiosk.errors import ConfigError, Problem, SignInError
-from kiosk.model import Practitioner
+from kiosk.model import Identifier, Practitioner
 from kiosk.staff import SignIn, StaffList, hash_pin
 
 PIN_1 = "$argon2id$v=19$m=19456,t=2,p=1$kRIsbxDN0eI1o7aOXXEr3g$YYyinOIAhI5vfjQ5D5U8PA42cvfSu9cbe5qftYY1SKs"
@@ -49,6 +49,23 @@ def complaints(path: Path) -> tuple[str, ...]:
 
 
 # --- the file ----------------------------------------------------------------------------------
+
+
+def test_an_identifier_to_find_the_reference_by(write: Callable[[str], Path]) -> None:
+    staff = StaffList.load(write(entry(identifier="https://hospital.example/Id/staff|47.11")))
+    member = staff.find("100423")
+    assert member is not None
+    assert member.practitioner.identifier == Identifier("https://hospital.example/Id/staff", "47.11")
+    assert member.practitioner.reference is None
+
+
+@pytest.mark.parametrize(
+    "identifier", ["4711", "|4711", "https://a|", "https://a|b|c", "https://a|b c", "ftp://a|b", "urn:a b|c"]
+)
+def test_wrong_identifiers(write: Callable[[str], Path], identifier: str) -> None:
+    path = write(entry(identifier=identifier))
+    (complaint,) = complaints(path)
+    assert complaint.startswith(f"{path}: staff entry 1, identifier: wrong; allowed: SYSTEM|VALUE")
 
 
 def test_a_good_file(staff: StaffList) -> None:

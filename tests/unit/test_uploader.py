@@ -23,14 +23,14 @@ from kiosk.delivery import Outcome, Verdict
 from kiosk.errors import ClockError, KioskError, LinkError, Problem, SessionGone, SignInError, SpoolFull
 from kiosk.journal import Journal
 from kiosk.link import Peer
-from kiosk.model import Practitioner, Receipt, Stage
+from kiosk.model import Identifier, Practitioner, Receipt, Stage
 from kiosk.receipts import receipt_id
 from kiosk.schedule import Backoff, tcp_reachable
 from kiosk.spool import Spool
 from kiosk.staff import Member, SignIn, StaffList, hash_pin
 from kiosk.uploader import CRASHES, Parts, Uploader
 
-NURSE = Practitioner("apatel", "A. Patel RN")
+NURSE = Practitioner("apatel", "A. Patel RN", identifier=Identifier("urn:staff", "4711"))
 MEMBER = Member(NURSE, "BADGE-1001", hash_pin("2468"))
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -589,6 +589,35 @@ def test_a_committed_session_is_moved_out_of_the_screens_reach(tmp_path: Path) -
         assert not list((bench.spool.root / "ready").iterdir())
 
     play(tmp_path, Starter(Outcome(Verdict.RETRY, Problem.UNREACHABLE)), story)
+
+
+def test_how_a_patient_was_found_goes_into_the_audit_and_nothing_else(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        session = await bench.signs_in()
+        assert await bench.asks("match", session=str(session), match="list") == {}
+        for wrong in ("9991230009", "", 7, None):
+            with pytest.raises(LinkError):
+                await bench.asks("match", session=str(session), match=wrong)
+        with pytest.raises(SessionGone):
+            await bench.asks("match", session=str(uuid4()), match="typed")
+
+    bench = play(tmp_path, Starter(), story)
+    entries = [json.loads(line) for line in bench.audit.lines()]
+    found = [(x["outcome"], x["operator"]) for x in entries if x["action"] == "patient-confirmed"]
+    assert found == [("list", "apatel")]
+
+
+def test_the_operator_comes_with_what_the_server_knows_them_by(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        answer = await bench.asks("sign-in", badge="BADGE-1001", pin="2468")
+        assert answer["operator"] == {
+            "id": "apatel",
+            "name": "A. Patel RN",
+            "reference": None,
+            "identifier": {"system": "urn:staff", "value": "4711"},
+        }
+
+    play(tmp_path, Starter(), story)
 
 
 def actions(bench: Bench) -> list[str]:

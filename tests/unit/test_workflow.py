@@ -24,12 +24,15 @@ from kiosk.model import (
     Filed,
     FiledConsent,
     Laterality,
+    Match,
     Patient,
     Photo,
     Purpose,
     Region,
     Signer,
     Stage,
+    Visit,
+    VisitList,
 )
 from kiosk.workflow import (
     AFTER_CONSENT,
@@ -46,8 +49,10 @@ from kiosk.workflow.drawing import markdown
 from tests.nouns import NURSE, PATIENT
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-STATION = Station("clinic-1", "photo-consent", "2026-11", "en")
+STATION = Station("clinic-1", "photo-consent", "2026-11", "en", has_list=True)
 OTHER = dataclasses.replace(PATIENT, id="p2")
+EXPECTED = dataclasses.replace(PATIENT, match=Match.LIST, encounter="Encounter/e1")
+LIST = VisitList((Visit(NOW, True, EXPECTED), Visit(None, False, OTHER)))
 SITE = BodySite(Region.FOREARM, Laterality.LEFT)
 STROKE = ((0.1, 0.5), (0.4, 0.2), (0.8, 0.6))
 IDS = [UUID(int=n) for n in range(1, 5)]
@@ -85,6 +90,12 @@ EVENTS: list[e.Event] = [
     e.PatientsFound(()),
     e.PatientsFound((PATIENT,)),
     e.PatientsFound((PATIENT, OTHER)),
+    e.ListTouched(),
+    e.VisitsListed(LIST),
+    e.VisitsListed(VisitList()),
+    e.ListFailed(Problem.LIST_UNREACHABLE),
+    e.VisitChosen("p1"),
+    e.VisitChosen("somebody else"),
     e.FindReceiptTouched(),
     e.Typed("7k4m 2qhd"),
     e.ReceiptFound(FILED),
@@ -161,6 +172,8 @@ class Nurse:
                 return e.SignedIn(NURSE, IDS[0])
             case e.FindPatient():
                 return e.PatientsFound(self.patients)
+            case e.ListVisits():
+                return e.VisitsListed(LIST)
             case e.FindReceipt():
                 return e.ReceiptFound(FILED)
             case e.RecordConsent(consent):
@@ -344,6 +357,67 @@ def test_two_patients_for_one_identifier_is_a_hard_stop() -> None:
     assert nurse.flow.state is State.IDENTIFY
     assert nurse.flow.problem is Problem.PATIENT_AMBIGUOUS
     assert nurse.flow.patient is None
+
+
+def test_a_patient_from_the_list_is_confirmed_like_any_other() -> None:
+    nurse = Nurse().signs_in().does(e.ListTouched())
+    assert (nurse.flow.state, nurse.flow.visits) == (State.TODAY, LIST)
+    nurse.does(e.VisitChosen("p1"))
+    assert (nurse.flow.state, nurse.flow.patient) == (State.CONFIRM_PATIENT, EXPECTED)
+    assert not any(isinstance(effect, e.FindPatient) for effect in nurse.effects)
+    nurse.does(e.PatientConfirmed())
+    assert nurse.flow.state is State.CONSENT
+    assert nurse.effects[-1] == e.TellMatch(Match.LIST)
+
+
+def test_the_list_is_nowhere_but_on_its_own_screen() -> None:
+    for flow in reachable():
+        assert flow.visits is None or flow.state is State.TODAY
+    nurse = Nurse().signs_in().does(e.ListTouched(), e.BackTouched())
+    assert (nurse.flow.state, nurse.flow.visits) == (State.IDENTIFY, None)
+    nurse.does(e.VisitsListed(LIST), e.ListFailed(Problem.LIST_UNREACHABLE))
+    assert (nurse.flow.visits, nurse.flow.problem) == (None, None), "what comes late is not shown elsewhere"
+
+
+def test_a_station_without_a_place_has_no_list() -> None:
+    signed_in = Nurse().signs_in().flow
+    flow = dataclasses.replace(signed_in, station=dataclasses.replace(STATION, has_list=False))
+    assert step(flow, e.ListTouched()) == (flow, ())
+
+
+def test_a_scan_does_not_wait_for_the_list() -> None:
+    asking, _ = step(Nurse().signs_in().flow, e.ListTouched())
+    assert not asking.busy
+    looking, effects = step(asking, e.Scanned("9991230009"))
+    assert (looking.state, looking.busy) == (State.IDENTIFY, True)
+    assert effects == (e.FindPatient("9991230009", False),)
+    # The list that was given up must not end the look-up's waiting.
+    assert step(looking, e.ListFailed(Problem.LIST_UNREACHABLE)) == (looking, ())
+    unreadable, effects = step(asking, e.Scanned("----"))
+    assert (unreadable.state, unreadable.problem, effects) == (State.IDENTIFY, Problem.SCAN_UNREADABLE, ())
+
+
+def test_a_list_that_fails_can_be_asked_for_again() -> None:
+    asking, _ = step(Nurse().signs_in().flow, e.ListTouched())
+    assert step(asking, e.RetryTouched()) == (asking, ()), "it is on its way"
+    failed, _ = step(asking, e.ListFailed(Problem.LIST_UNREACHABLE))
+    assert (failed.state, failed.problem) == (State.TODAY, Problem.LIST_UNREACHABLE)
+    again, effects = step(failed, e.RetryTouched())
+    assert (again.problem, effects) == (None, (e.ListVisits(),))
+    here, _ = step(again, e.VisitsListed(LIST))
+    assert step(here, e.RetryTouched()) == (here, ())
+    assert step(here, e.VisitChosen("somebody else")) == (here, ())
+
+
+def test_how_a_patient_was_found_is_told_when_and_only_when_confirmed() -> None:
+    for flow in reachable():
+        for event in EVENTS:
+            _, effects = step(flow, event)
+            told = [effect for effect in effects if isinstance(effect, e.TellMatch)]
+            confirmed = isinstance(event, e.PatientConfirmed) and flow.state is State.CONFIRM_PATIENT
+            assert not told or confirmed
+            if told and flow.patient is not None:
+                assert told == [e.TellMatch(flow.patient.match)]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\x00\x1b[31m", "9" * 65, "9" * 10_000, "é999", "----"])
@@ -630,6 +704,7 @@ def _shape(flow: Flow) -> tuple[object, ...]:
         flow.consent is not None,
         flow.review is not None,
         flow.patient is not None,
+        flow.visits is not None and len(flow.visits.visits),
         flow.session is not None,
         flow.site is not None,
         flow.problem,

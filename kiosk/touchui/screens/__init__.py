@@ -22,6 +22,7 @@ from kiosk.touchui.screens.receipt import ReceiptScreen
 from kiosk.touchui.screens.review import Review
 from kiosk.touchui.screens.sign_in import SignIn
 from kiosk.touchui.screens.summary import Summary
+from kiosk.touchui.screens.today import Today
 from kiosk.touchui.screens.withdrawn import Withdrawn
 
 SCREENS: Mapping[State, Callable[[], Screen]] = MappingProxyType(
@@ -29,6 +30,7 @@ SCREENS: Mapping[State, Callable[[], Screen]] = MappingProxyType(
         State.LOCKED: Locked,
         State.SIGN_IN: SignIn,
         State.IDENTIFY: Identify,
+        State.TODAY: Today,
         State.CONFIRM_PATIENT: ConfirmPatient,
         State.CONSENT: Consent,
         State.BODY_SITE: ChooseBodySite,

@@ -33,7 +33,12 @@ from kiosk.touchui.widgets import (
 )
 
 WITHDRAWABLE = (State.BODY_SITE, State.PREVIEW, State.REVIEW, State.SUMMARY, State.FAULT)
-BAD = frozenset({Problem.LOCKED_OUT, Problem.PATIENT_AMBIGUOUS, Problem.CLOCK_NOT_SET, Problem.SPOOL_FULL})
+BAD = frozenset(
+    {
+        *(Problem.LOCKED_OUT, Problem.CLOCK_NOT_SET, Problem.SPOOL_FULL),
+        *(Problem.PATIENT_AMBIGUOUS, Problem.PATIENT_INACTIVE, Problem.PATIENT_MERGE_BROKEN),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,7 @@ COMMON: dict[str, e.Event] = {
     "light": e.LightToggled(),
     "change-site": e.ChangeSiteTouched(),
     "sign-in": e.SignInTouched(),
+    "list": e.ListTouched(),
     "find-receipt": e.FindReceiptTouched(),
 }
 """Keys that mean the same event on every screen."""

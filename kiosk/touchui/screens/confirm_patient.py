@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from kiosk.model import Match, Patient
 from kiosk.touchui import theme
 from kiosk.touchui.geometry import Box
 from kiosk.touchui.screens.base import Screen, footer
@@ -27,17 +28,21 @@ class ConfirmPatient(Screen):
         area = content.inset(v.dp(16), v.dp(12))
         head, area = area.top_part(v.dp(44), v.dp(8))
         widgets.append(self.heading(v, head, "Is this the patient?"))
-        ask, area = area.bottom_part(v.dp(64 if portrait else 52), v.dp(10))
         if v.flow.patient is not None:
+            notes = notes_on(v.flow.patient)
+            low = v.dp(64) if portrait or len(notes) > 1 else v.dp(52)
+            gap = v.dp(10)
+            if portrait:
+                places, area = area.bottom_part(len(notes) * (low + gap) - gap, gap)
+                boxes = places.rows(len(notes), gap)
+            else:
+                places, area = area.bottom_part(low, gap)
+                boxes = places.columns(len(notes), gap)
             widgets.append(PatientCard(box=area, patient=v.flow.patient, today=v.today))
-        widgets.append(
-            Note(
-                box=ask,
-                icon="user-check",
-                text="Ask the patient to say their full name and date of birth.",
-                tone=Tone.MOVING,
-            )
-        )
+            widgets += [
+                Note(box=box, icon=icon, text=text, tone=tone)
+                for box, (icon, text, tone) in zip(boxes, notes, strict=True)
+            ]
         if portrait:
             reject, confirm = buttons.left_part(round(buttons.w * 0.46), v.dp(10))
         else:
@@ -66,3 +71,17 @@ class ConfirmPatient(Screen):
                 enabled=idle,
             ),
         ]
+
+
+def notes_on(patient: Patient) -> list[tuple[str, str, Tone]]:
+    """What has to be seen or done before the answer: icon, sentence, tone."""
+    notes = []
+    if patient.merged_from is not None:
+        where = " on the wristband" if patient.match is Match.WRISTBAND else ""
+        merged = f"Number {patient.merged_from.display()}{where} was merged into this record."
+        notes.append(("merge", merged, Tone.PENDING))
+    if patient.deceased:
+        dead = "The record says that this patient has died. Compare every line with the wristband."
+        return [*notes, ("triangle-alert", dead, Tone.BAD)]
+    ask = "Ask the patient to say their full name and date of birth."
+    return [*notes, ("user-check", ask, Tone.MOVING)]

@@ -98,8 +98,13 @@ class Identify(Screen):
     def _scan(self, v: View, area: Box) -> list[Widget]:
         """The picture, and below it what to do or what went wrong."""
         t = self.theme
+        offered: list[Widget] = []
+        if v.flow.station.has_list and v.flow.problem is not Problem.PATIENT_AMBIGUOUS:
+            low, area = area.bottom_part(v.dp(62), v.dp(10))
+            offered = [self._list(v, low)]
         problem = hint(v, area.bottom_part(min(area.h, v.dp(88)))[0])
-        words, art = area.bottom_part(v.dp(88), v.dp(10))
+        # The list's button takes the place of the line that says what else can be done.
+        words, art = area.bottom_part(v.dp(88 if problem is not None or not offered else 44), v.dp(10))
         picture: Widget = WristbandArt(box=art, active=not v.flow.busy)
         if v.flow.problem is Problem.PATIENT_AMBIGUOUS:
             picture = Outcome(
@@ -112,8 +117,8 @@ class Identify(Screen):
                 size=min(84, art.h / v.layout.scale - 60),
             )
         if problem is not None:
-            return [picture, problem]
-        upper, lower = words.rows(2)
+            return [picture, problem, *offered]
+        upper, lower = (words, None) if offered else words.rows(2)
         if v.flow.busy:
             return [
                 picture,
@@ -127,27 +132,35 @@ class Identify(Screen):
                     align=CENTRE,
                     size=26,
                 ),
-                Label(
-                    box=lower.top_part(v.dp(30))[0],
-                    text="Asking the patient list",
-                    kind=Type(theme.REGULAR, 17),
-                    colour=t.secondary,
-                    align=CENTRE,
-                ),
+                *self._below(v, lower, "Asking the patient list"),
+                *offered,
             ]
         return [
             picture,
             Label(
                 box=upper, text="Scan the wristband", kind=Type(theme.BOLD, 26), colour=t.text, align=CENTRE
             ),
-            Label(
-                box=lower.top_part(v.dp(30))[0],
-                text="or type the number",
-                kind=Type(theme.REGULAR, 17),
-                colour=t.secondary,
-                align=CENTRE,
-            ),
+            *self._below(v, lower, "or type the number"),
+            *offered,
         ]
+
+    def _below(self, v: View, box: Box | None, text: str) -> list[Widget]:
+        if box is None:
+            return []
+        kind = Type(theme.REGULAR, 17)
+        line = box.top_part(v.dp(30))[0]
+        return [Label(box=line, text=text, kind=kind, colour=self.theme.secondary, align=CENTRE)]
+
+    def _list(self, v: View, box: Box) -> Widget:
+        return Button(
+            box=box,
+            key="list",
+            name="Today's list",
+            text="Today's list",
+            icon="calendar-days",
+            style=SECONDARY,
+            enabled=not v.flow.busy,
+        )
 
     def _field(self, v: View, box: Box) -> Widget:
         return TextField(

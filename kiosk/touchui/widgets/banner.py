@@ -6,19 +6,27 @@ values stronger than labels, no colons, "Not known" and never "?".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from kiosk.model import Identifier, Match, Patient, Sex
 from kiosk.touchui import theme
 from kiosk.touchui.geometry import Box
-from kiosk.touchui.paint import Painter
+from kiosk.touchui.paint import CENTRE, Painter
 from kiosk.touchui.theme import Type
 from kiosk.touchui.widgets.base import Widget
 
 HEIGHT, PORTRAIT_HEIGHT = 60, 92
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SEX = {Sex.FEMALE: "Female", Sex.MALE: "Male", Sex.OTHER: "Other", Sex.UNKNOWN: "Not known"}
+MATCHED: Mapping[Match, tuple[str, str, str]] = {
+    Match.WRISTBAND: ("scan-barcode", "Wristband matched", "Matched"),
+    Match.TYPED: ("keyboard", "Number typed", "Typed"),
+    Match.LIST: ("calendar-days", "From today's list", "From list"),
+    Match.RECEIPT: ("file-check", "Found by receipt", "Receipt"),
+}
+"""Icon, words and short words for how a patient was found."""
 BANNER_VALUE = Type(theme.ATKINSON_BOLD, 16)
 BANNER_WORD = Type(theme.SEMIBOLD, 15)
 
@@ -36,6 +44,11 @@ def born(patient: Patient, today: date) -> str:
     birth = patient.birth_date
     months = (today.year - birth.year) * 12 + today.month - birth.month - (today.day < birth.day)
     return f"{written_date(birth)} ({age}y)" if age >= 2 else f"{written_date(birth)} ({months}m)"
+
+
+def died(patient: Patient) -> str:
+    """The day of death of a patient who is known to have died."""
+    return written_date(patient.died) if patient.died else "Date not known"
 
 
 def sex(patient: Patient) -> str:
@@ -86,6 +99,14 @@ class PatientBanner(Widget):
             self._facts(p, Box(rest.x, rest.y, rest.w, rest.h - p.dp(2)), [*facts, number])
 
     def _name(self, p: Painter, box: Box) -> None:
+        if self.patient.deceased:
+            w = p.fonts.width("Deceased", theme.CHIP) + p.dp(22)
+            name = self.patient.name.display()
+            used = min(p.fonts.width(name, theme.NAME), box.w - w - p.dp(10))
+            pill = Box(box.x + used + p.dp(10), box.cy - p.dp(12), w, p.dp(24))
+            p.panel(pill, 12, p.theme.danger)
+            p.text("Deceased", theme.CHIP, p.theme.on_danger, pill, CENTRE)
+            box = Box(box.x, box.y, used, box.h)
         p.text(self.patient.name.display(), theme.NAME, p.theme.text, box, shrink=16, ellipsis=True)
 
     def _facts(self, p: Painter, row: Box, facts: list[tuple[str, str, Type]]) -> None:
@@ -109,11 +130,7 @@ class Matched(Widget):
     @classmethod
     def words(cls, match: Match, *, short: bool) -> str:
         """What the pill says."""
-        if match is Match.WRISTBAND:
-            return "Matched" if short else "Wristband matched"
-        if match is Match.RECEIPT:
-            return "Receipt" if short else "Found by receipt"
-        return "Typed" if short else "Number typed"
+        return MATCHED[match][2 if short else 1]
 
     def draw(self, p: Painter) -> None:
         """Draw it."""
@@ -121,5 +138,4 @@ class Matched(Widget):
         fill, ink = (p.theme.ok_soft, p.theme.ok) if scanned else (p.theme.action_soft, p.theme.action)
         p.panel(self.box, self.box.h / p.layout.scale / 2, fill)
         text = self.words(self.match, short=self.short)
-        icon = "file-check" if self.match is Match.RECEIPT else "scan-barcode" if scanned else "keyboard"
-        p.pair(icon, text, theme.CHIP, ink, self.box, size=17, gap=5)
+        p.pair(MATCHED[self.match][0], text, theme.CHIP, ink, self.box, size=17, gap=5)
