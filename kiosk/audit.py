@@ -63,6 +63,7 @@ class Action(Enum):
 
 
 _ACTIONS = frozenset(action.value for action in Action)
+_CORRECTIONS = frozenset({Action.WITHDRAWN_BY_RECEIPT.value, Action.WRONG_PATIENT.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,7 @@ def survey(lines: Iterable[bytes], *, start: Head = GENESIS) -> Survey:
     start: the head before the first line, where older lines were dropped.
     """
     seen = Survey(head=start, hashes={start.seq: start.hash})
+    corrections: set[str] = set()
     for number, line in enumerate(lines, 1):
         entry = parse(line)
         if entry is None:
@@ -240,7 +242,11 @@ def survey(lines: Iterable[bytes], *, start: Head = GENESIS) -> Survey:
         seen.hashes[seq] = digest
         if "key" in entry:
             seen.keys[seq] = entry["key"]
-        seen.anchored += entry["action"] == Action.DELIVERED.value and entry["outcome"] == "ok"
+        if entry["action"] in _CORRECTIONS:
+            corrections.add(entry["session"])
+        # A correction is delivered without an anchor of its own.
+        anchored = entry["action"] == Action.DELIVERED.value and entry["outcome"] == "ok"
+        seen.anchored += anchored and entry["session"] not in corrections
     return seen
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiosk import audit
-from kiosk.audit import GENESIS, Action, AuditLog, Head, verify
+from kiosk.audit import GENESIS, Action, AuditLog, Head, survey, verify
 from kiosk.errors import KioskError
 
 BOOT = UUID("0b7a3f8e-6d52-4f0e-8f1c-3a9b1c2d3e4f")
@@ -319,3 +319,12 @@ def test_the_default_clocks_are_aware() -> None:
     entry = json.loads(log.append(Action.SIGN_IN))
     assert entry["wall_trusted"] is False
     assert abs(datetime.fromisoformat(entry["wall"]) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_a_correction_is_not_counted_as_an_anchored_delivery() -> None:
+    log = AuditLog("ward-7", uuid4(), wall_trusted=lambda: True)
+    photographs, correction = uuid4(), uuid4()
+    log.append(Action.DELIVERED, session=photographs)
+    log.append(Action.WITHDRAWN_BY_RECEIPT, session=correction)
+    log.append(Action.DELIVERED, session=correction)
+    assert survey(log.lines()).anchored == 1
